@@ -1,0 +1,2 @@
+//! The program `driver`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The container driver contract on the Docker Engine API (Docker and Podman).

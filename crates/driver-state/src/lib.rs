@@ -1,0 +1,1 @@
+//! In-memory state of a container driver: an indexed store, resource accounting and per-container ordering.

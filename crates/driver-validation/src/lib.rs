@@ -1,0 +1,1 @@
+//! JSON Schemas and validation of every input of the container driver contract.
