@@ -1,2 +1,62 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask COMMAND`. This file only dispatches.
+
+mod bench;
+mod ci;
+mod conformance;
+mod engine;
+mod run;
+mod schema;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Developer commands of this workspace"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the conformance suite on every driver that this machine has
+    Conformance(conformance::Arguments),
+    /// Start, stop or show a private Docker Engine (needs root and dockerd)
+    Engine(engine::Arguments),
+    /// Write the JSON Schemas and the tables in the docs, or check that they are up to date
+    Schema(schema::Arguments),
+    /// Run all tests: unit, property, integration and doc tests
+    Test(test::Arguments),
+    /// Run the benchmarks that stand behind the figures
+    Bench(bench::Arguments),
+    /// Check what compilers do not: crate graph, file sizes, docs
+    Tidy,
+    /// Everything that CI runs but the tests: lint, docs, schemas, consumers, conformance
+    Ci(ci::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Conformance(arguments) => conformance::main(&arguments),
+        Command::Engine(arguments) => engine::main(&arguments),
+        Command::Schema(arguments) => schema::main(&arguments),
+        Command::Test(arguments) => test::main(&arguments),
+        Command::Bench(arguments) => bench::main(&arguments),
+        Command::Tidy => tidy::main(),
+        Command::Ci(arguments) => ci::main(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

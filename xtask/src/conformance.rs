@@ -1,0 +1,167 @@
+//! `cargo xtask conformance`: the suite on every driver that this machine has.
+//!
+//! Each driver's crate has a test program `conformance`, which knows how to open its drivers. This command builds
+//! those, runs one after another, and lets `conformance-report` join their reports and judge.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::engine::Engine;
+use crate::run::{Result, cargo, output, root, run};
+
+#[derive(Args, Default)]
+pub(crate) struct Arguments {
+    /// Only these drivers, with commas: docker, mock-docker, mock-local
+    #[arg(long, value_name = "LIST")]
+    driver: Option<String>,
+    /// Fail unless these drivers ran, with commas
+    #[arg(long, value_name = "LIST")]
+    require: Option<String>,
+    /// Only these groups, with commas
+    #[arg(long, value_name = "LIST")]
+    group: Option<String>,
+    /// Only cases `group::case` that match, with `*` for any text
+    #[arg(long, value_name = "GLOB")]
+    case: Option<String>,
+    /// Cases at the same time
+    #[arg(long, value_name = "N")]
+    jobs: Option<u32>,
+    /// How to print the results: pretty, json, junit or markdown (the driver comparison)
+    #[arg(long, default_value = "pretty")]
+    format: String,
+    /// Write the results to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// List the cases and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// The crates whose test program `conformance` opens drivers of this project.
+const PACKAGES: [&str; 2] = ["driver-mock", "driver-docker"];
+
+pub(crate) fn main(arguments: &Arguments) -> Result {
+    let programs = build()?;
+    if arguments.list {
+        let first = programs.first().ok_or("no driver has a conformance test")?;
+        return run(Command::new(first).arg("--list").args(selection(arguments)));
+    }
+    let reports = root().join("target/conformance");
+    fs::create_dir_all(&reports)?;
+    let mut files = Vec::new();
+    for (package, program) in PACKAGES.iter().zip(&programs) {
+        let file = reports.join(format!("{package}.json"));
+        run_program(program, arguments, &file)?;
+        files.push(file);
+    }
+    report(arguments, &files)
+}
+
+/// All drivers that CI requires, with the results for people.
+pub(crate) fn all(require: bool) -> Result {
+    let require = require.then(|| "docker,mock-docker,mock-local".to_owned());
+    main(&Arguments {
+        require,
+        format: "pretty".to_owned(),
+        ..Arguments::default()
+    })
+}
+
+/// Builds the test programs and returns their paths, in the order of [`PACKAGES`].
+fn build() -> Result<Vec<PathBuf>> {
+    let mut command = cargo([
+        "test",
+        "--quiet",
+        "--no-run",
+        "--test",
+        "conformance",
+        "--message-format",
+        "json",
+    ]);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    let messages = output(&mut command)?;
+    let executables: Vec<Value> = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    PACKAGES
+        .iter()
+        .map(|package| {
+            let message = executables.iter().find(|message| {
+                message["executable"].is_string()
+                    && message["target"]["name"] == "conformance"
+                    && message["manifest_path"]
+                        .as_str()
+                        .is_some_and(|path| path.ends_with(&format!("{package}/Cargo.toml")))
+            });
+            let path = message.and_then(|message| message["executable"].as_str());
+            path.map(PathBuf::from)
+                .ok_or_else(|| format!("{package} has no test program `conformance`").into())
+        })
+        .collect()
+}
+
+fn selection(arguments: &Arguments) -> Vec<String> {
+    let options = [
+        ("--driver", arguments.driver.clone()),
+        ("--group", arguments.group.clone()),
+        ("--case", arguments.case.clone()),
+        ("--jobs", arguments.jobs.map(|jobs| jobs.to_string())),
+    ];
+    options
+        .into_iter()
+        .filter_map(|(name, value)| Some([name.to_owned(), value?]))
+        .flatten()
+        .collect()
+}
+
+/// Runs one program. Failed cases are in its report; only a program that wrote none is an error here.
+fn run_program(program: &Path, arguments: &Arguments, file: &Path) -> Result {
+    let _ = fs::remove_file(file);
+    let mut command = Command::new(program);
+    command
+        .args(selection(arguments))
+        .args(["--format", "json", "--output"])
+        .arg(file);
+    let engine = Engine::of_this_checkout();
+    if engine.is_up() {
+        command.envs(engine.environment());
+    }
+    let status = command.stdin(Stdio::null()).status()?;
+    if file.is_file() {
+        Ok(())
+    } else {
+        Err(format!("{} ended without a report ({status})", program.display()).into())
+    }
+}
+
+fn report(arguments: &Arguments, files: &[PathBuf]) -> Result {
+    let mut command = cargo([
+        "run",
+        "--quiet",
+        "--package",
+        "driver-conformance",
+        "--bin",
+        "conformance-report",
+        "--",
+    ]);
+    command.args(["--format", &arguments.format]);
+    if let Some(require) = &arguments.require {
+        command.args(["--require", require]);
+    }
+    if let Some(output) = &arguments.output {
+        command.arg("--output").arg(std::env::current_dir()?.join(output));
+    }
+    // The report's own last line says what failed.
+    if command.args(files).status()?.success() {
+        Ok(())
+    } else {
+        Err("the drivers do not all conform".into())
+    }
+}
