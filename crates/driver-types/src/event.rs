@@ -100,6 +100,25 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The wire names of all kinds.
+    pub const NAMES: [&str; 15] = [
+        "created",
+        "started",
+        "paused",
+        "resumed",
+        "oom",
+        "exited",
+        "health",
+        "removed",
+        "imageAdded",
+        "imageRemoved",
+        "volumeCreated",
+        "volumeRemoved",
+        "networkCreated",
+        "networkRemoved",
+        "lagged",
+    ];
+
     /// The wire name of the kind.
     pub fn name(&self) -> &'static str {
         match self {

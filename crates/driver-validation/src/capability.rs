@@ -1,0 +1,232 @@
+//! Which field needs which capability: one table for refusals and for plans.
+
+use driver_errors::{DriverError, Result, Violation};
+use driver_types::{
+    Capabilities, Capability, ContainerConfig, ExecSpec, MountType, NetworkConfig, PlanItem, PortProtocol,
+    PullPolicy, ResourceLimits, SeccompProfile, SecurityOptions, VolumeConfig,
+};
+
+use crate::ValidatedConfig;
+
+/// A field of an input that needs something of the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The field, as a JSON pointer.
+    pub pointer: String,
+    /// What it needs.
+    pub capability: Capability,
+    /// Whether the field has its default value. Then a driver without the capability does not refuse it.
+    pub is_default: bool,
+}
+
+/// What a config needs of a driver, field by field.
+pub fn requirements(config: &ValidatedConfig) -> Vec<Requirement> {
+    let mut table = Table::default();
+    table.resources(config);
+    table.mounts(config);
+    table.network(config);
+    table.security(&config.security);
+    table.process(config);
+    table.0
+}
+
+/// Checks that a driver can do all that a config asks for.
+///
+/// # Errors
+///
+/// `CONFIGURATION_ERROR` that names each field whose capability is missing, unless the field has its default value
+/// (contract section 5).
+pub fn check_capabilities(config: &ValidatedConfig, capabilities: &Capabilities) -> Result<()> {
+    refuse_missing(&requirements(config), capabilities)
+}
+
+/// The same for a volume: `sizeMib`.
+///
+/// # Errors
+///
+/// As of [`check_capabilities`].
+pub fn check_volume_capabilities(config: &VolumeConfig, capabilities: &Capabilities) -> Result<()> {
+    let mut table = Table::default();
+    table.needs_if(config.size_mib.is_some(), "/sizeMib", Capability::VolumeSize);
+    refuse_missing(&table.0, capabilities)
+}
+
+/// The same for a network: `subnet`.
+///
+/// # Errors
+///
+/// As of [`check_capabilities`].
+pub fn check_network_capabilities(config: &NetworkConfig, capabilities: &Capabilities) -> Result<()> {
+    let mut table = Table::default();
+    table.needs_if(config.subnet.is_some(), "/subnet", Capability::NetworkSubnet);
+    refuse_missing(&table.0, capabilities)
+}
+
+/// The same for a process: `tty`.
+///
+/// # Errors
+///
+/// As of [`check_capabilities`].
+pub fn check_exec_capabilities(spec: &ExecSpec, capabilities: &Capabilities) -> Result<()> {
+    let mut table = Table::default();
+    table.needs_if(spec.tty, "/tty", Capability::Tty);
+    refuse_missing(&table.0, capabilities)
+}
+
+/// What a driver would do with each field that needs something of it. `none` means that `create_container` refuses
+/// the field; a default value that the driver cannot honour is not refused, and not listed.
+pub fn plan_items(config: &ValidatedConfig, capabilities: &Capabilities) -> Vec<PlanItem> {
+    requirements(config)
+        .into_iter()
+        .filter(|requirement| !requirement.is_default || capabilities.supports(requirement.capability))
+        .map(|requirement| {
+            let support = capabilities.get(requirement.capability);
+            PlanItem {
+                pointer: requirement.pointer,
+                support: support.level,
+                reason: support.reason,
+            }
+        })
+        .collect()
+}
+
+fn refuse_missing(requirements: &[Requirement], capabilities: &Capabilities) -> Result<()> {
+    let violations: Vec<_> = requirements
+        .iter()
+        .filter(|requirement| !requirement.is_default && !capabilities.supports(requirement.capability))
+        .map(
+            |Requirement {
+                 pointer, capability, ..
+             }| {
+                let reason = capabilities.get(*capability).reason;
+                let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                Violation::new(
+                    pointer,
+                    format!("needs the capability `{capability}`, which the driver lacks{because}"),
+                )
+                .with_hint("leave the field out, or use a driver that has it")
+            },
+        )
+        .collect();
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(DriverError::violations(violations))
+    }
+}
+
+#[derive(Default)]
+struct Table(Vec<Requirement>);
+
+impl Table {
+    fn needs(&mut self, pointer: impl Into<String>, capability: Capability, is_default: bool) {
+        self.0.push(Requirement {
+            pointer: pointer.into(),
+            capability,
+            is_default,
+        });
+    }
+
+    fn needs_if(&mut self, is_set: bool, pointer: &str, capability: Capability) {
+        if is_set {
+            self.needs(pointer, capability, false);
+        }
+    }
+
+    fn resources(&mut self, config: &ContainerConfig) {
+        let (limits, default) = (&config.resources, ResourceLimits::default());
+        self.needs("/resources/cpu", Capability::CpuLimit, limits.cpu == default.cpu);
+        self.needs(
+            "/resources/memory",
+            Capability::MemoryLimit,
+            limits.memory == default.memory,
+        );
+        // A read-only root writes nothing: there the limit holds by itself.
+        if !config.security.read_only {
+            self.needs(
+                "/resources/disk",
+                Capability::DiskLimit,
+                limits.disk == default.disk,
+            );
+        }
+        self.needs(
+            "/resources/pids",
+            Capability::PidsLimit,
+            limits.pids == default.pids,
+        );
+    }
+
+    fn mounts(&mut self, config: &ContainerConfig) {
+        for (index, volume) in config.volumes.iter().enumerate() {
+            let capability = match volume.effective_type() {
+                MountType::Bind => Capability::BindMounts,
+                MountType::Volume => Capability::Volumes,
+            };
+            self.needs(format!("/volumes/{index}"), capability, false);
+        }
+        if !config.effective_tmpfs().is_empty() {
+            self.needs("/tmpfs", Capability::Tmpfs, config.tmpfs.is_none());
+        }
+    }
+
+    fn network(&mut self, config: &ContainerConfig) {
+        match config.network.as_str() {
+            ContainerConfig::NETWORK_NONE => {}
+            ContainerConfig::NETWORK_HOST => self.needs("/network", Capability::NetworkHost, false),
+            ContainerConfig::NETWORK_DEFAULT => self.needs("/network", Capability::NetworkDefault, false),
+            _ => self.needs("/network", Capability::Networks, false),
+        }
+        for (index, port) in config.ports.iter().enumerate() {
+            let capability = match port.effective_protocol() {
+                PortProtocol::Tcp => Capability::PortsTcp,
+                PortProtocol::Udp => Capability::PortsUdp,
+            };
+            self.needs(format!("/ports/{index}"), capability, false);
+        }
+        self.needs_if(config.hostname.is_some(), "/hostname", Capability::Hostname);
+        self.needs_if(!config.dns.is_empty(), "/dns", Capability::Dns);
+        self.needs_if(
+            !config.extra_hosts.is_empty(),
+            "/extraHosts",
+            Capability::ExtraHosts,
+        );
+    }
+
+    fn security(&mut self, options: &SecurityOptions) {
+        let default = SecurityOptions::default();
+        if options.read_only {
+            self.needs("/security/readOnly", Capability::ReadOnlyRoot, true);
+        }
+        if options.no_new_privileges {
+            self.needs("/security/noNewPrivileges", Capability::NoNewPrivileges, true);
+        }
+        self.needs("/security/user", Capability::User, options.user == default.user);
+        let is_default = options.capabilities == default.capabilities;
+        self.needs(
+            "/security/capabilities",
+            Capability::LinuxCapabilities,
+            is_default,
+        );
+        if options.seccomp == SeccompProfile::Default {
+            self.needs("/security/seccomp", Capability::Seccomp, true);
+        }
+    }
+
+    fn process(&mut self, config: &ContainerConfig) {
+        if config.init {
+            self.needs("/init", Capability::Init, true);
+        }
+        self.needs_if(
+            config.healthcheck.is_some(),
+            "/healthcheck",
+            Capability::HealthCheck,
+        );
+        self.needs_if(config.stdin, "/stdin", Capability::Attach);
+        self.needs_if(config.tty, "/tty", Capability::Tty);
+        match config.pull_policy {
+            PullPolicy::Never => {}
+            PullPolicy::Missing => self.needs("/pullPolicy", Capability::PullImage, true),
+            PullPolicy::Always => self.needs("/pullPolicy", Capability::PullImage, false),
+        }
+    }
+}
