@@ -1,1 +1,41 @@
 //! The container driver contract on the Docker Engine API (Docker and Podman).
+
+mod attach;
+mod capabilities;
+mod client;
+mod copy;
+mod create;
+mod driver;
+mod engine;
+mod error;
+mod events;
+mod exec;
+mod exec_stream;
+mod failure;
+mod health;
+mod host;
+mod images;
+mod lifecycle;
+mod logs;
+mod networks;
+mod options;
+mod plan;
+mod preflight;
+mod query;
+mod reap;
+mod records;
+mod recovery;
+mod stats;
+mod time;
+mod update;
+mod volumes;
+mod wait;
+mod wire;
+
+pub use driver::DockerDriver;
+pub use driver_errors::{DriverError, Result};
+pub use host::Host;
+pub use options::{DockerOptions, LogLimit};
+
+/// The driver's name in errors, instances and endpoints.
+const DRIVER_NAME: &str = "docker";

@@ -1,0 +1,132 @@
+//! What all operations share: the client, the options, deadlines, and the check that a container is the owner's.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use driver_types::{DriverError, Operation, Result, labels};
+
+use crate::client::{Client, escape};
+use crate::error;
+use crate::failure::Failure;
+use crate::options::DockerOptions;
+use crate::wire::Inspect;
+use crate::{DRIVER_NAME, Host};
+
+/// One opened engine. Operations are functions over it, each in the module of its subject.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) client: Client,
+    pub(crate) options: DockerOptions,
+    shut_down: AtomicBool,
+}
+
+impl Engine {
+    /// Nothing is asked of the engine yet: it need not run.
+    pub(crate) fn new(options: DockerOptions) -> Result<Self> {
+        let host = match &options.host {
+            Some(host) => host.clone(),
+            None => Host::discover()?,
+        };
+        Ok(Self {
+            client: Client::new(host),
+            options,
+            shut_down: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs an operation as a whole under its deadline. Errors get the names of operation and driver.
+    pub(crate) async fn within<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.within_extra(operation, Duration::ZERO, work).await
+    }
+
+    /// Likewise, with `extra` time beside the deadline: a stop that must wait is not late.
+    pub(crate) async fn within_extra<T>(
+        &self,
+        operation: Operation,
+        extra: Duration,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let result = match self.options.deadlines.get(operation) {
+            _ if self.shut_down.load(Ordering::Acquire) => {
+                Err(DriverError::network("the driver was shut down; open another one").permanent())
+            }
+            None => work.await,
+            Some(deadline) => {
+                let deadline = deadline.saturating_add(extra);
+                tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+                    let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                    Err(DriverError::timeout(operation.name(), ms))
+                })
+            }
+        };
+        result.map_err(|error| error.with_operation(operation.name()).with_driver(DRIVER_NAME))
+    }
+
+    /// Refuses all later operations.
+    pub(crate) fn shut_down(&self) {
+        self.shut_down.store(true, Ordering::Release);
+    }
+
+    /// Whether the driver was shut down.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Acquire)
+    }
+
+    /// A container of the owner as the engine describes it now.
+    ///
+    /// # Errors
+    ///
+    /// `CONTAINER_NOT_FOUND` for an id that is unknown, abbreviated, or another owner's.
+    pub(crate) async fn inspect(&self, operation: Operation, id: &str) -> Result<Inspect> {
+        self.find(operation, id)
+            .await?
+            .ok_or_else(|| DriverError::container_not_found(id))
+    }
+
+    /// Likewise, with `None` where there is none.
+    pub(crate) async fn find(&self, operation: Operation, id: &str) -> Result<Option<Inspect>> {
+        if !is_full_id(id) {
+            return Ok(None);
+        }
+        match self
+            .client
+            .get(format!("/containers/{id}/json"))
+            .value::<Inspect>()
+            .await
+        {
+            Ok(inspect) => Ok(self.owns(&inspect.config.labels).then_some(inspect)),
+            Err(Failure::Status { status: 404, .. }) => Ok(None),
+            Err(failure) => Err(error::container(operation, id, failure)),
+        }
+    }
+
+    /// Whether labels are those of an object of the owner.
+    pub(crate) fn owns(&self, found: &std::collections::BTreeMap<String, String>) -> bool {
+        found.get(labels::OWNER) == Some(&self.options.owner)
+    }
+
+    /// The label filter that selects the owner's objects on the engine's side.
+    pub(crate) fn owner_label(&self) -> String {
+        format!("{}={}", labels::OWNER, self.options.owner)
+    }
+}
+
+/// Whether this is a container id in full. An abbreviated one could select another container tomorrow.
+pub(crate) fn is_full_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The reference of an image as a part of a path. The engine takes its slashes as they are.
+pub(crate) fn image_path(reference: &str) -> String {
+    escape(reference, ":@/")
+}
+
+/// A name as one part of a path: nothing in it can lead elsewhere.
+pub(crate) fn path_segment(name: &str) -> String {
+    escape(name, "")
+}

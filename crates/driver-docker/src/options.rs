@@ -1,0 +1,106 @@
+//! How a driver is opened.
+
+use driver_types::{Deadlines, labels};
+
+use crate::Host;
+
+/// Options of a [`DockerDriver`](crate::DockerDriver).
+///
+/// ```
+/// use driver_docker::{DockerOptions, Host};
+///
+/// let options = DockerOptions::default()
+///     .host(Host::parse("unix:///run/docker.sock")?)
+///     .owner("agents")
+///     .cache(false);
+/// # Ok::<(), driver_docker::DriverError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerOptions {
+    pub(crate) host: Option<Host>,
+    pub(crate) owner: String,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) cache: bool,
+    pub(crate) start_concurrency: Option<usize>,
+    pub(crate) log_limit: LogLimit,
+}
+
+/// How much of a container's output the engine keeps. Older output is dropped file by file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimit {
+    /// MiB a file, at least 1.
+    pub file_mib: u32,
+    /// Files, at least 1.
+    pub files: u32,
+}
+
+impl Default for DockerOptions {
+    fn default() -> Self {
+        Self {
+            host: None,
+            owner: labels::DEFAULT_OWNER.to_owned(),
+            deadlines: Deadlines::default(),
+            cache: true,
+            start_concurrency: None,
+            log_limit: LogLimit {
+                file_mib: 16,
+                files: 4,
+            },
+        }
+    }
+}
+
+impl DockerOptions {
+    /// Sets where the engine is; without it: [`Host::discover`].
+    #[must_use]
+    pub fn host(self, host: Host) -> Self {
+        Self {
+            host: Some(host),
+            ..self
+        }
+    }
+
+    /// Sets the owner: only this owner's objects are listed, changed or removed. Default: `default`. 1 to 128 of
+    /// `A-Z a-z 0-9 . _ -`, beginning with a letter or digit.
+    #[must_use]
+    pub fn owner(self, owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            ..self
+        }
+    }
+
+    /// Sets the deadlines of the operations; without it: those of the operation table. The deadline of
+    /// `stop_container` is counted after its grace time.
+    #[must_use]
+    pub fn deadlines(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
+    }
+
+    /// Sets whether `get_container` and `list_containers` may answer from what the engine's events keep fresh.
+    /// Default: true. Without it every read asks the engine.
+    #[must_use]
+    pub fn cache(self, cache: bool) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// Sets how many containers are started at the same time, at least 1; default: twice the engine's cores. More
+    /// only makes each start slower.
+    #[must_use]
+    pub fn start_concurrency(self, starts: usize) -> Self {
+        Self {
+            start_concurrency: Some(starts.max(1)),
+            ..self
+        }
+    }
+
+    /// Sets how much output of a container is kept; default: 4 files of 16 MiB.
+    #[must_use]
+    pub fn log_limit(self, limit: LogLimit) -> Self {
+        let log_limit = LogLimit {
+            file_mib: limit.file_mib.max(1),
+            files: limit.files.max(1),
+        };
+        Self { log_limit, ..self }
+    }
+}
