@@ -1,0 +1,83 @@
+//! The tree below the guard. The guard is a child subreaper, so every descendant, however it detached itself, has it
+//! as an ancestor.
+
+use std::collections::{HashMap, HashSet};
+use std::{fs, io};
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+/// How often a freeze looks for newly forked processes before it kills what it has.
+const FREEZE_ROUNDS: usize = 16;
+
+/// All descendants, dead ones that nobody has reaped yet included.
+pub(crate) fn descendants() -> io::Result<HashSet<i32>> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // A process may end between the listing and the reading.
+        if let Some(parent) = fs::read_to_string(format!("/proc/{pid}/stat"))
+            .ok()
+            .and_then(|stat| parent_of(&stat))
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = HashSet::new();
+    let mut open = vec![getpid().as_raw_nonzero().get()];
+    while let Some(pid) = open.pop() {
+        for child in children.remove(&pid).into_iter().flatten() {
+            found.insert(child);
+            open.push(child);
+        }
+    }
+    Ok(found)
+}
+
+/// The fourth field of proc(5) stat. The second, the name, may hold anything, so count from its last bracket.
+fn parent_of(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
+/// Sends a signal to every descendant.
+pub(crate) fn signal(signal: Signal) -> io::Result<()> {
+    descendants().map(|pids| send(&pids, signal))
+}
+
+/// Freezes the tree until nothing new appears, then kills it: a tree that forks faster than it is listed cannot run
+/// away.
+pub(crate) fn kill() -> io::Result<()> {
+    let mut frozen = HashSet::new();
+    for _ in 0..FREEZE_ROUNDS {
+        let fresh: HashSet<i32> = descendants()?.difference(&frozen).copied().collect();
+        if fresh.is_empty() {
+            break;
+        }
+        send(&fresh, Signal::STOP);
+        frozen.extend(fresh);
+    }
+    send(&frozen, Signal::KILL);
+    Ok(())
+}
+
+/// Errors mean that the process has ended, or belongs to another user; the next listing tells.
+fn send(pids: &HashSet<i32>, signal: Signal) {
+    for pid in pids.iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parent_of;
+
+    #[test]
+    fn the_parent_is_found_behind_any_name() {
+        assert_eq!(parent_of("7 (sh) S 1 7 7 0"), Some(1));
+        assert_eq!(parent_of("8 (a) R 99 b) S 4 8"), Some(4));
+        assert_eq!(parent_of("9 (cut"), None);
+    }
+}
