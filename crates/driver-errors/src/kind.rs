@@ -40,12 +40,12 @@ macro_rules! error_kinds {
         = $code:literal, $template:literal, retryable: $retryable:literal, $group:ident;
     )*) => {
         /// What went wrong, with its typed payload (contract section 4).
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
         #[serde(tag = "code", content = "details", rename_all_fields = "camelCase")]
         #[non_exhaustive]
         #[allow(missing_docs, reason = "the payload fields are named after the placeholders of the message")]
         pub enum ErrorKind {
-            $( $(#[$doc])* #[serde(rename = $code)] $name { $( $(#[$field_meta])* $field: $type ),* }, )*
+            $( $(#[$doc])* #[serde(rename = $code)] #[error($template)] $name { $( $(#[$field_meta])* $field: $type ),* }, )*
         }
 
         impl ErrorKind {
@@ -60,15 +60,6 @@ macro_rules! error_kinds {
                     $( Self::$name { .. } => KindInfo {
                         code: $code, template: $template, retryable: $retryable, group: ErrorGroup::$group,
                     }, )*
-                }
-            }
-        }
-
-        impl fmt::Display for ErrorKind {
-            #[allow(unused_variables, reason = "a message need not show the whole payload")]
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $( Self::$name { $( $field ),* } => write!(f, $template), )*
                 }
             }
         }
