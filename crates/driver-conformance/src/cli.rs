@@ -1,0 +1,235 @@
+//! The command line of a test program: [`main`].
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::Parser;
+
+use crate::case::Case;
+use crate::factory::DriverFactory;
+use crate::glob::matches;
+use crate::groups::cases;
+use crate::report::{CaseReport, Format, Outcome, Report};
+use crate::runner::{Progress, RunOptions, run_driver};
+
+/// Proves drivers against the container driver contract.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only these drivers, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    driver: Vec<String>,
+    /// Fail unless these drivers ran, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    require: Vec<String>,
+    /// Only these groups, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    group: Vec<String>,
+    /// Only cases `group::case` that match, with * for any text and ? for any character
+    #[arg(long, value_name = "GLOB")]
+    case: Option<String>,
+    /// Cases at the same time
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    jobs: usize,
+    /// How to print the results
+    #[arg(long, value_name = "FORMAT", default_value = "pretty")]
+    format: OutputFormat,
+    /// Write the results to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// List the cases and run none
+    #[arg(long)]
+    list: bool,
+    /// As `cargo nextest` calls test programs: the suite is one test.
+    #[arg(long, hide = true)]
+    ignored: bool,
+    #[arg(long, hide = true)]
+    exact: bool,
+    #[arg(long, hide = true)]
+    nocapture: bool,
+    #[arg(hide = true)]
+    tests: Vec<String>,
+}
+
+/// The forms of a report, and the list of tests that `cargo nextest` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OutputFormat {
+    Pretty,
+    Json,
+    Junit,
+    Markdown,
+    #[value(hide = true)]
+    Terse,
+}
+
+/// What `cargo nextest` knows the suite as.
+const TEST_NAME: &str = "conformance";
+
+/// The `main` of a test program: runs the suite on the drivers of these factories, as the command line says.
+///
+/// Succeeds only if no case failed, every required driver ran, and at least one case ran.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use driver_conformance::*;
+/// # #[derive(Debug)] struct MyFactory;
+/// # #[async_trait::async_trait]
+/// # impl DriverFactory for MyFactory {
+/// #     fn name(&self) -> &str { "my" }
+/// #     async fn open(&self, _: &OpenOptions) -> Result<Arc<dyn driver_types::ContainerDriver>, Unavailable> {
+/// #         Err(Unavailable("an example".into()))
+/// #     }
+/// # }
+/// fn main() -> std::process::ExitCode {
+///     driver_conformance::main(vec![Arc::new(MyFactory)])
+/// }
+/// ```
+pub fn main(factories: Vec<Arc<dyn DriverFactory>>) -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.format {
+        OutputFormat::Terse => list_for_nextest(&arguments),
+        _ if arguments.list => list(&arguments),
+        _ => run(&arguments, factories),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("driver-conformance: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn list_for_nextest(arguments: &Arguments) -> io::Result<ExitCode> {
+    if !arguments.ignored {
+        writeln!(io::stdout(), "{TEST_NAME}: test")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(arguments: &Arguments) -> io::Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    for case in select(arguments)? {
+        writeln!(stdout, "{}", case.id())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(arguments: &Arguments, factories: Vec<Arc<dyn DriverFactory>>) -> io::Result<ExitCode> {
+    let wanted =
+        |name: &str| arguments.driver.is_empty() || arguments.driver.iter().any(|driver| driver == name);
+    let factories: Vec<_> = factories
+        .into_iter()
+        .filter(|factory| wanted(factory.name()))
+        .collect();
+    let cases = select(arguments)?;
+    let whole = arguments.group.is_empty() && arguments.case.is_none();
+    let options = RunOptions {
+        jobs: arguments.jobs,
+        measure: whole && matches!(arguments.format, OutputFormat::Json | OutputFormat::Markdown),
+    };
+    let progress = ProgressLine::new(factories.len() * cases.len());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let mut drivers = Vec::new();
+        for factory in factories {
+            drivers.push(run_driver(factory, &cases, options, &progress).await);
+        }
+        Report::of(drivers)
+    });
+    progress.clear();
+    let format = match arguments.format {
+        OutputFormat::Json => Format::Json,
+        OutputFormat::Junit => Format::Junit,
+        OutputFormat::Markdown => Format::Markdown,
+        OutputFormat::Pretty | OutputFormat::Terse => Format::Pretty,
+    };
+    conclude(&report, format, arguments.output.as_deref(), &arguments.require)
+}
+
+/// Writes a report and says whether it is a success.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn conclude(
+    report: &Report,
+    format: Format,
+    output: Option<&Path>,
+    required: &[String],
+) -> io::Result<ExitCode> {
+    let text = report.render(format);
+    match output {
+        Some(file) => std::fs::write(file, text)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?,
+        None => io::stdout().write_all(text.as_bytes())?,
+    }
+    let problems = report.problems(required);
+    for problem in &problems {
+        eprintln!("driver-conformance: {problem}");
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The cases that the command line asks for; a group or glob that matches nothing is a mistake.
+fn select(arguments: &Arguments) -> io::Result<Vec<Arc<Case>>> {
+    let all = cases();
+    for group in &arguments.group {
+        if all.iter().all(|case| case.group != group) {
+            return Err(io::Error::other(format!(
+                "there is no group `{group}`; see --list"
+            )));
+        }
+    }
+    let wanted = |case: &Case| {
+        (arguments.group.is_empty() || arguments.group.iter().any(|group| group == case.group))
+            && arguments.case.as_ref().is_none_or(|glob| matches(glob, &case.id))
+    };
+    let selected: Vec<_> = all
+        .into_iter()
+        .filter(|case| wanted(case))
+        .map(Arc::new)
+        .collect();
+    if selected.is_empty() {
+        return Err(io::Error::other("no case matches; see --list"));
+    }
+    Ok(selected)
+}
+
+/// One line on the terminal that tells how far the run is.
+struct ProgressLine {
+    total: usize,
+    /// Cases that ended and cases that failed; none where stderr is no terminal.
+    counts: Option<Mutex<(usize, usize)>>,
+}
+
+impl ProgressLine {
+    fn new(total: usize) -> Self {
+        Self {
+            total,
+            counts: io::stderr().is_terminal().then(Mutex::default),
+        }
+    }
+
+    fn clear(&self) {
+        if self.counts.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+impl Progress for ProgressLine {
+    fn ended(&self, driver: &str, case: &CaseReport) {
+        let Some(counts) = &self.counts else { return };
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.0 += 1;
+        counts.1 += usize::from(case.outcome == Outcome::Failed);
+        let (ended, failed) = *counts;
+        eprint!(
+            "\r\x1b[K{ended}/{} {driver} {} ({failed} failed)",
+            self.total, case.id
+        );
+    }
+}

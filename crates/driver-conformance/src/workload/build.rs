@@ -1,0 +1,127 @@
+//! Compiles the workload program with the `rustc` of this machine, once per version of its source.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::fnv::fnv1a64;
+
+const SOURCE: &str = include_str!("../../workload/workload.rs");
+
+/// The program as a static executable.
+///
+/// # Errors
+///
+/// There is no `rustc`, it cannot link statically, or the cache cannot be written.
+pub(super) fn program() -> Result<Vec<u8>, String> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = output(Command::new(&rustc).arg("-vV"))?;
+    let cache = cache_directory();
+    let hash = fnv1a64(SOURCE.as_bytes()) ^ fnv1a64(&version.stdout).rotate_left(1);
+    let cached = cache.join(format!("workload-{hash:016x}"));
+    if let Ok(program) = fs::read(&cached) {
+        return Ok(program);
+    }
+    let target = static_target(&String::from_utf8_lossy(&version.stdout));
+    compile(Command::new(&rustc).args(target), &cache, &cached)
+        .map_err(|error| format!("cannot build the workload program: {error}"))
+}
+
+/// Beside the test programs, which `cargo clean` removes as well.
+fn cache_directory() -> PathBuf {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join("driver-conformance")));
+    beside.unwrap_or_else(|| std::env::temp_dir().join("driver-conformance"))
+}
+
+/// The flags for a static program: with musl where that target is installed, else with the host's own C library.
+fn static_target(version: &str) -> Vec<String> {
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap_or_default();
+    let musl = host.replace("-gnu", "-musl");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", &musl])
+        .output();
+    let installed =
+        libraries.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir());
+    let target = if installed { musl } else { host.to_owned() };
+    vec!["--target".to_owned(), target]
+}
+
+fn compile(rustc: &mut Command, cache: &Path, cached: &Path) -> Result<Vec<u8>, String> {
+    let text = |error: io::Error| error.to_string();
+    fs::create_dir_all(cache).map_err(text)?;
+    // A directory of its own, and a rename at the end: several test programs may build at the same time.
+    let scratch = tempfile::tempdir_in(cache).map_err(text)?;
+    let (source, program) = (
+        scratch.path().join("workload.rs"),
+        scratch.path().join("workload"),
+    );
+    fs::write(&source, SOURCE).map_err(text)?;
+    let flags = [
+        "--edition=2024",
+        "--crate-name=workload",
+        "-Copt-level=s",
+        "-Cpanic=abort",
+        "-Cstrip=symbols",
+        "-Ctarget-feature=+crt-static",
+        "-Crelocation-model=static",
+    ];
+    output(rustc.args(flags).arg("-o").arg(&program).arg(&source))?;
+    fs::rename(&program, cached).map_err(text)?;
+    fs::read(cached).map_err(text)
+}
+
+fn output(command: &mut Command) -> Result<Output, String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(format!(
+        "{} failed: {}",
+        command.get_program().display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_program_is_static_and_runs() {
+        let program = super::program().expect("it builds");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("workload");
+        std::fs::write(&path, &program).expect("it is written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is executable");
+        let mut command = std::process::Command::new(&path);
+        let commands = [
+            "out",
+            "hello",
+            ",",
+            "read",
+            "/nothing/there",
+            ",",
+            "args",
+            "a b",
+            "\n",
+            ",",
+            "exit",
+            "3",
+        ];
+        let output = command.args(commands).env_clear().output().expect("it runs");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "hello\nread!ENOENT\nargs=2\narg=a b\narg=\\n\n"
+        );
+        assert_eq!(output.status.code(), Some(3));
+    }
+}

@@ -1,0 +1,6 @@
+//! The workload program and the image around it.
+
+mod build;
+mod image;
+
+pub(crate) use image::{PROGRAM, image_archive, import_options};
