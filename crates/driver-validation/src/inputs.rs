@@ -1,11 +1,17 @@
 //! Validation of every other input, so that no driver has rules of its own.
 
-use driver_errors::Result;
+use std::sync::LazyLock;
+
+use driver_errors::{Result, Violation};
 use driver_types::{
-    ContainerConfig, EventFilter, EventKind, ExecSpec, ImportOptions, LogOptions, NetworkConfig, PullRequest,
-    ReapPolicy, ResourceLimits, SecurityOptions, StopOptions, VolumeConfig,
+    ContainerConfig, ContainerFilter, EventFilter, EventKind, ExecSpec, ImportOptions, LogOptions,
+    NetworkConfig, PullRequest, ReapPolicy, RemoveOptions, ResourceLimits, SecurityOptions, StopOptions,
+    VolumeConfig,
 };
 
+use crate::compiled::{CompiledSchema, input_schema};
+use crate::document::Input;
+use crate::document::sealed::Rules;
 use crate::report::{At, Report, Show};
 use crate::{ImageReference, ValidatedConfig, config, resources, security, text};
 
@@ -31,45 +37,69 @@ macro_rules! validators {
 
 validators! {
     /// Validates resource limits, as of `update_resources`.
-    validate_resource_limits(ResourceLimits) = |report, limits| resources::resources(report, format_args!(""), limits);
+    validate_resource_limits(ResourceLimits) = limits;
     /// Validates security options.
-    validate_security_options(SecurityOptions) = |report, options| security::security(report, format_args!(""), options);
+    validate_security_options(SecurityOptions) = confinement;
     /// Validates the input of `create_volume`.
     validate_volume_config(VolumeConfig) = volume;
     /// Validates the input of `create_network`.
     validate_network_config(NetworkConfig) = network;
     /// Validates the input of `exec`: the rules of [`validate_exec_stream_spec`], and no `attachStdin`.
-    validate_exec_spec(ExecSpec) = |report, spec| {
-        exec(report, spec);
-        if spec.attach_stdin {
-            report.add(format_args!("/attachStdin"), "exec has no handle to write to", "pass stdin, or use exec_stream");
-        }
-    };
+    validate_exec_spec(ExecSpec) = exec_without_handle;
     /// Validates the input of `exec_stream`.
     validate_exec_stream_spec(ExecSpec) = exec;
     /// Validates the input of `get_container_logs`: the rules of [`validate_stream_log_options`], and no `follow`.
-    validate_log_options(LogOptions) = |report, options| {
-        logs(report, options);
-        if options.follow {
-            report.add(format_args!("/follow"), "a string cannot be followed", "use stream_logs");
-        }
-    };
+    validate_log_options(LogOptions) = logs_as_text;
     /// Validates the input of `stream_logs`.
     validate_stream_log_options(LogOptions) = logs;
     /// Validates the input of `stop_container`.
-    validate_stop_options(StopOptions) = |report, options| {
-        text::range(report, format_args!("/timeout"), options.timeout.unwrap_or(0), 0, DAY_MS, "ms");
-    };
+    validate_stop_options(StopOptions) = stop;
     /// Validates the input of `pull_image`.
-    validate_pull_request(PullRequest) = |report, request| {
-        config::image(report, format_args!("/reference"), &request.reference);
-    };
+    validate_pull_request(PullRequest) = pull;
     /// Validates the input of `import_image`.
     validate_import_options(ImportOptions) = import;
     /// Validates the input of `reap`.
     validate_reap_policy(ReapPolicy) = reap;
     /// Validates the input of `events`.
     validate_event_filter(EventFilter) = events;
+}
+
+/// Types that can be read from JSON, with their rules.
+macro_rules! inputs {
+    ($( $input:ty = $check:expr; )*) => { $(
+        impl Input for $input {}
+
+        impl Rules for $input {
+            fn schema() -> &'static CompiledSchema {
+                static SCHEMA: LazyLock<CompiledSchema> = LazyLock::new(input_schema::<$input>);
+                &SCHEMA
+            }
+
+            fn broken_rules(&self) -> Vec<Violation> {
+                let mut report = Report::default();
+                let check: fn(&mut Report, &$input) = $check;
+                check(&mut report, self);
+                report.into_violations()
+            }
+        }
+    )* };
+}
+
+inputs! {
+    ContainerConfig = config::check;
+    ResourceLimits = limits;
+    SecurityOptions = confinement;
+    VolumeConfig = volume;
+    NetworkConfig = network;
+    ExecSpec = exec;
+    LogOptions = logs;
+    StopOptions = stop;
+    RemoveOptions = |_, _| {};
+    ContainerFilter = |_, _| {};
+    EventFilter = events;
+    PullRequest = pull;
+    ImportOptions = import;
+    ReapPolicy = reap;
 }
 
 /// Validates a config that is already typed, and brings it into normal form.
@@ -147,7 +177,53 @@ pub fn validate_stats_interval(interval_ms: u64) -> Result<()> {
     report.finish(())
 }
 
-pub(crate) fn volume(report: &mut Report, config: &VolumeConfig) {
+fn limits(report: &mut Report, limits: &ResourceLimits) {
+    resources::resources(report, format_args!(""), limits);
+}
+
+fn confinement(report: &mut Report, options: &SecurityOptions) {
+    security::security(report, format_args!(""), options);
+}
+
+fn stop(report: &mut Report, options: &StopOptions) {
+    text::range(
+        report,
+        format_args!("/timeout"),
+        options.timeout.unwrap_or(0),
+        0,
+        DAY_MS,
+        "ms",
+    );
+}
+
+fn pull(report: &mut Report, request: &PullRequest) {
+    config::image(report, format_args!("/reference"), &request.reference);
+}
+
+fn exec_without_handle(report: &mut Report, spec: &ExecSpec) {
+    exec(report, spec);
+    if spec.attach_stdin {
+        let hint = "pass stdin, or use exec_stream";
+        report.add(
+            format_args!("/attachStdin"),
+            "exec has no handle to write to",
+            hint,
+        );
+    }
+}
+
+fn logs_as_text(report: &mut Report, options: &LogOptions) {
+    logs(report, options);
+    if options.follow {
+        report.add(
+            format_args!("/follow"),
+            "a string cannot be followed",
+            "use stream_logs",
+        );
+    }
+}
+
+fn volume(report: &mut Report, config: &VolumeConfig) {
     text::name(report, format_args!("/name"), &config.name, 2);
     text::labels(report, format_args!("/labels"), &config.labels);
     if let Some(size) = config.size_mib {
@@ -155,7 +231,7 @@ pub(crate) fn volume(report: &mut Report, config: &VolumeConfig) {
     }
 }
 
-pub(crate) fn network(report: &mut Report, config: &NetworkConfig) {
+fn network(report: &mut Report, config: &NetworkConfig) {
     text::name(report, format_args!("/name"), &config.name, 2);
     let reserved = [
         ContainerConfig::NETWORK_NONE,
@@ -185,7 +261,7 @@ fn is_subnet(text: &str) -> bool {
     (8..=30).contains(&length) && prefix == length.to_string() && u32::from(address) << length == 0
 }
 
-pub(crate) fn exec(report: &mut Report, spec: &ExecSpec) {
+fn exec(report: &mut Report, spec: &ExecSpec) {
     if spec.command.is_empty() {
         report.add(
             format_args!("/command"),
@@ -230,7 +306,7 @@ pub(crate) fn exec(report: &mut Report, spec: &ExecSpec) {
     text::range(report, format_args!("/maxOutputBytes"), cap, 0, 1 << 30, "bytes");
 }
 
-pub(crate) fn logs(report: &mut Report, options: &LogOptions) {
+fn logs(report: &mut Report, options: &LogOptions) {
     text::range(
         report,
         format_args!("/tail"),
@@ -270,7 +346,7 @@ pub(crate) fn logs(report: &mut Report, options: &LogOptions) {
     }
 }
 
-pub(crate) fn import(report: &mut Report, options: &ImportOptions) {
+fn import(report: &mut Report, options: &ImportOptions) {
     new_image(report, format_args!("/reference"), &options.reference);
     text::argv(report, format_args!("/entrypoint"), &options.entrypoint, true);
     text::argv(report, format_args!("/command"), &options.command, false);
@@ -292,7 +368,7 @@ fn new_image(report: &mut Report, at: At<'_>, reference: &str) {
     }
 }
 
-pub(crate) fn reap(report: &mut Report, policy: &ReapPolicy) {
+fn reap(report: &mut Report, policy: &ReapPolicy) {
     text::range(
         report,
         format_args!("/maxAgeMs"),
@@ -317,7 +393,7 @@ pub(crate) fn reap(report: &mut Report, policy: &ReapPolicy) {
     }
 }
 
-pub(crate) fn events(report: &mut Report, filter: &EventFilter) {
+fn events(report: &mut Report, filter: &EventFilter) {
     for (index, name) in filter.types.iter().enumerate() {
         if !EventKind::NAMES.contains(&name.as_str()) {
             let message = format!("{} is not a kind of event", Show(name));
