@@ -61,7 +61,13 @@ enum Wire {
 #[serde(deny_unknown_fields)]
 /// Bytes that are not UTF-8.
 struct Binary {
-    /// The bytes in base64 (RFC 4648).
+    /// The bytes in base64 (RFC 4648, padded).
+    #[cfg_attr(
+        feature = "schema",
+        schemars(regex(
+            pattern = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+        ))
+    )]
     base64: String,
 }
 

@@ -121,16 +121,22 @@ impl FromStr for Signal {
             if offset.is_empty() {
                 Some(RTMIN.into())
             } else {
-                Some(i32::from(RTMIN) + offset.strip_prefix('+')?.parse::<i32>().ok()?)
+                Some(i32::from(RTMIN) + plain_number(offset.strip_prefix('+')?)?)
             }
         };
-        let number = name.parse::<i32>().ok().or_else(by_name).or_else(real_time);
+        let number = plain_number(text).or_else(by_name).or_else(real_time);
         number.and_then(Self::from_number).ok_or_else(|| {
             let violation = Violation::new("/signal", format!("unknown signal `{}`", text.escape_debug()))
                 .with_hint("use a name such as SIGTERM or a number from 1 to 64");
             DriverError::violations(vec![violation])
         })
     }
+}
+
+/// Digits without a sign or leading zeros.
+fn plain_number(text: &str) -> Option<i32> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if is_plain { text.parse().ok() } else { None }
 }
 
 impl Serialize for Signal {
@@ -142,8 +148,12 @@ impl Serialize for Signal {
 impl<'de> Deserialize<'de> for Signal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|_| D::Error::custom(format!("unknown signal `{}`", text.escape_debug())))
+        // On the wire upper case only, as the JSON Schema says.
+        let signal = text
+            .parse()
+            .ok()
+            .filter(|_| !text.bytes().any(|byte| byte.is_ascii_lowercase()));
+        signal.ok_or_else(|| D::Error::custom(format!("unknown signal `{}`", text.escape_debug())))
     }
 }
 
