@@ -41,6 +41,10 @@
 //! # Ok::<(), driver_types::DriverError>(())
 //! ```
 
+// The tests' helpers name this crate as everybody else does.
+#[cfg(test)]
+extern crate self as driver_state;
+
 mod health;
 mod hold;
 mod keyed_mutex;

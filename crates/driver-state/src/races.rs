@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Waker};
 
-use driver_types::{
-    Action, ContainerFilter, ContainerInstance, ContainerStatus, Enforcement, Labels, ResourceLimits, Volume,
-    VolumeConfig,
-};
+use driver_types::{Action, ContainerFilter, ContainerStatus, Labels, ResourceLimits, Volume, VolumeConfig};
 use shuttle::{future, thread};
 
-use crate::{Applied, Conflict, ContainerStore, KeyedMutex, NamedStore, Record, ResourceTracker, Scope};
+use crate::{Applied, Conflict, ContainerStore, KeyedMutex, NamedStore, ResourceTracker, Scope};
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use support::{insert, instance};
 
 const SCHEDULES: usize = 400;
 const OWN: Scope<'static> = Scope::Owner("owner");
@@ -23,41 +25,9 @@ fn owner() -> Arc<str> {
     "owner".into()
 }
 
-fn instance(id: &str, name: &str) -> ContainerInstance {
-    let status = ContainerStatus::Created;
-    ContainerInstance {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        session_id: "session".to_owned(),
-        image: "image".to_owned(),
-        image_digest: None,
-        status,
-        state: status.state(),
-        endpoint: format!("test://{id}"),
-        created_at: 1,
-        started_at: None,
-        finished_at: None,
-        exit: None,
-        health: None,
-        ports: Vec::new(),
-        addresses: Vec::new(),
-        labels: Labels::new(),
-        resources: ResourceLimits::default(),
-        enforcement: Enforcement::default(),
-        driver: "test".to_owned(),
-        restarts: 0,
-    }
-}
-
 fn store_with(id: &str) -> ContainerStore<()> {
     let store = ContainerStore::new();
-    let record = Record {
-        owner: owner(),
-        request_id: None,
-        instance: Arc::new(instance(id, id)),
-        data: (),
-    };
-    store.insert(record).unwrap();
+    insert(&store, "owner", instance(id, id, "session"));
     store
 }
 
@@ -79,7 +49,7 @@ fn of_racing_creates_of_one_name_exactly_one_wins() {
                     thread::yield_now();
                     let id = format!("id-{number}");
                     reservation
-                        .commit(instance(&id, "web"), ())
+                        .commit(instance(&id, "web", "session"), ())
                         .expect("the name is ours");
                     Ok(id)
                 }) as Box<dyn FnOnce() -> Result<String, Conflict> + Send>
@@ -113,7 +83,7 @@ fn of_racing_creates_of_one_request_exactly_one_wins_and_a_dropped_one_frees_it(
                         return false;
                     };
                     thread::yield_now();
-                    commit && reservation.commit(instance(name, name), ()).is_ok()
+                    commit && reservation.commit(instance(name, name, "session"), ()).is_ok()
                 }) as Box<dyn FnOnce() -> bool + Send>
             };
             let results = race(vec![

@@ -61,20 +61,23 @@ fn count(index: &OwnerIndex, statuses: &[ContainerStatus]) -> usize {
     statuses.iter().map(|status| index.status(*status).len()).sum()
 }
 
-/// Those whose name begins so, unless there are as many as `limit`: then another index is as good.
+/// Those whose name begins so, unless there are `limit` such names: then another index is as good.
 fn by_name(index: &OwnerIndex, prefix: &str, limit: usize) -> Option<Vec<Key>> {
     let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-    let keys: Vec<Key> = index
+    let claims: Vec<&Claim> = index
         .names
         .range::<str, _>(from)
         .take_while(|(name, _)| name.starts_with(prefix))
         .take(limit)
-        .filter_map(|(_, claim)| match claim {
+        .map(|(_, claim)| claim)
+        .collect();
+    // Reserved names are counted too: whoever reads up to the limit may have missed some.
+    (claims.len() < limit).then(|| {
+        merge(claims.into_iter().filter_map(|claim| match claim {
             Claim::Held(key) => Some(*key),
             Claim::Reserved(_) => None,
-        })
-        .collect();
-    (keys.len() < limit).then(|| merge(keys.into_iter()))
+        }))
+    })
 }
 
 fn merge(keys: impl Iterator<Item = Key>) -> Vec<Key> {
