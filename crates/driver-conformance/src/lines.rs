@@ -8,7 +8,7 @@ use crate::expect;
 pub(crate) struct Lines(String);
 
 /// How the kernel and the default profile say no.
-const REFUSALS: [&str; 5] = ["EPERM", "EACCES", "EROFS", "ENOSYS", "EMPTY"];
+const REFUSALS: [&str; 6] = ["EPERM", "EACCES", "EROFS", "ENOSYS", "ENOENT", "EMPTY"];
 
 impl Lines {
     pub(crate) fn new(text: impl Into<String>) -> Self {

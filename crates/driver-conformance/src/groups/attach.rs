@@ -14,14 +14,14 @@ const STDIN: &[&str] = &["3.attach", "1.config.stdin"];
 
 pub(super) fn register(group: &mut Group) {
     group.case("before_start", before_start).needs(ATTACH).proves(RULE);
-    group.case("output_from_now_on", output_from_now_on).needs(ATTACH).proves(RULE);
+    group.case("output_from_now_on", output_from_now_on).needs(&[Capability::Attach, Capability::Exec]).proves(RULE);
     group.case("frames_then_exit", frames_then_exit).needs(ATTACH).proves(RULE);
     group.case("close_does_not_stop", close_does_not_stop).needs(ATTACH).proves(RULE);
     group.case("two_handles_see_the_same", two_handles).needs(ATTACH).proves(RULE);
     group.case("stdin_reaches_the_process", stdin).needs(ATTACH).proves(STDIN);
     group.case("stdin_outlives_a_handle", stdin_outlives_a_handle).needs(ATTACH).proves(STDIN);
     group.case("close_stdin_is_the_end_of_file", close_stdin).needs(ATTACH).proves(STDIN);
-    group.case("without_stdin_it_is_empty", without_stdin).needs(ATTACH).proves(STDIN);
+    group.case("without_stdin_it_is_empty", without_stdin).proves(&["1.config.stdin"]);
     group.case("signal_and_wait", signal_and_wait).needs(ATTACH).proves(RULE);
     group.case("kill_ends_the_container", kill).needs(ATTACH).proves(RULE);
     group.case("tty", tty).needs(&[Capability::Attach, Capability::Tty]).proves(&["3.attach", "1.config.tty"]);
@@ -43,16 +43,13 @@ async fn output_from_now_on(cx: Context) -> CaseResult {
     let id = cx.run(&config.stdin(true)).await?.id;
     cx.await_line(&id, "before").await?;
     let mut handle = cx.driver().attach(&id).await?;
-    if !cx.supports(Capability::Exec) {
-        return expect::skip("no capability exec, by which the process is told to go on");
-    }
     cx.exec_lines(&id, ["write", "/tmp/go", "1"]).await?;
     let (transcript, _) = read_to_end(&mut handle).await?;
     expect::equal("stdout", transcript.text(), "after\n")
 }
 
 async fn frames_then_exit(cx: Context) -> CaseResult {
-    let id = cx.run(&cx.config(["echo", ",", "exit", "9"]).stdin(true)).await?.id;
+    let id = cx.ready_with(cx.config(["err", "before"])).await?.id;
     let mut handle = cx.driver().attach(&id).await?;
     handle.signal(Signal::TERM).await?;
     let (_, exit) = read_to_end(&mut handle).await?;

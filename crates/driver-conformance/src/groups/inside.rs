@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Failure};
 use crate::context::until;
+use crate::fnv::fnv1a64;
 
 /// How long something that must happen may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,8 +70,7 @@ pub(super) async fn await_process(cx: &Context, id: &str, word: &str, wanted: bo
 
 /// Bytes as the commands `size` and `stdin` of the workload program tell them: length and FNV-1a.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
-    let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    format!("{} {:016x}", bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, fnv))
+    format!("{} {:016x}", bytes.len(), fnv1a64(bytes))
 }
 
 /// Bytes of every value, many times over, in no short period.

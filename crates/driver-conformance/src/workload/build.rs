@@ -7,7 +7,16 @@ use std::process::{Command, Output};
 
 use crate::fnv::fnv1a64;
 
-const SOURCE: &str = include_str!("../../workload/workload.rs");
+/// The source files by name; the first is the root.
+const SOURCES: [(&str, &str); 7] = [
+    ("main.rs", include_str!("../../workload/main.rs")),
+    ("files.rs", include_str!("../../workload/files.rs")),
+    ("network.rs", include_str!("../../workload/network.rs")),
+    ("processes.rs", include_str!("../../workload/processes.rs")),
+    ("resources.rs", include_str!("../../workload/resources.rs")),
+    ("system.rs", include_str!("../../workload/system.rs")),
+    ("terminal.rs", include_str!("../../workload/terminal.rs")),
+];
 
 /// The program as a static executable.
 ///
@@ -18,7 +27,8 @@ pub(super) fn program() -> Result<Vec<u8>, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = output(Command::new(&rustc).arg("-vV"))?;
     let cache = cache_directory();
-    let hash = fnv1a64(SOURCE.as_bytes()) ^ fnv1a64(&version.stdout).rotate_left(1);
+    let sources = SOURCES.map(|(_, source)| source).concat();
+    let hash = fnv1a64(sources.as_bytes()) ^ fnv1a64(&version.stdout).rotate_left(1);
     let cached = cache.join(format!("workload-{hash:016x}"));
     if let Ok(program) = fs::read(&cached) {
         return Ok(program);
@@ -58,11 +68,10 @@ fn compile(rustc: &mut Command, cache: &Path, cached: &Path) -> Result<Vec<u8>, 
     fs::create_dir_all(cache).map_err(text)?;
     // A directory of its own, and a rename at the end: several test programs may build at the same time.
     let scratch = tempfile::tempdir_in(cache).map_err(text)?;
-    let (source, program) = (
-        scratch.path().join("workload.rs"),
-        scratch.path().join("workload"),
-    );
-    fs::write(&source, SOURCE).map_err(text)?;
+    for (name, source) in SOURCES {
+        fs::write(scratch.path().join(name), source).map_err(text)?;
+    }
+    let (root, program) = (scratch.path().join("main.rs"), scratch.path().join("workload"));
     let flags = [
         "--edition=2024",
         "--crate-name=workload",
@@ -72,7 +81,7 @@ fn compile(rustc: &mut Command, cache: &Path, cached: &Path) -> Result<Vec<u8>, 
         "-Ctarget-feature=+crt-static",
         "-Crelocation-model=static",
     ];
-    output(rustc.args(flags).arg("-o").arg(&program).arg(&source))?;
+    output(rustc.args(flags).arg("-o").arg(&program).arg(&root))?;
     fs::rename(&program, cached).map_err(text)?;
     fs::read(cached).map_err(text)
 }
