@@ -102,7 +102,7 @@ examples! {
     ];
     Preflight: [preflight()];
     Plan: [plan()];
-    RecoveryReport: [RecoveryReport { adopted: vec![running()], exited: vec![ended()], orphaned: vec![object()] }];
+    RecoveryReport: [RecoveryReport { adopted: Vec::new(), exited: vec![ended()], orphaned: vec![object()] }];
     ReapPolicy: [ReapPolicy { max_age_ms: Some(3_600_000), dry_run: true, ..ReapPolicy::default() }];
     ReapReport: [reap_report()];
     DriverError: [

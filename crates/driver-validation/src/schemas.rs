@@ -3,7 +3,7 @@
 use std::fmt;
 
 use schemars::generate::SchemaSettings;
-use schemars::transform::RestrictFormats;
+use schemars::transform::{RecursiveTransform, RestrictFormats};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::Value;
@@ -76,7 +76,30 @@ pub(crate) fn generate<T: JsonSchema>(form: Form) -> Schema {
         Form::Input => settings.for_deserialize(),
         Form::Output => settings.for_serialize(),
     };
+    let settings = settings.with_transform(RecursiveTransform(plain_description));
     settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// Descriptions come from doc comments: their Rust examples and links mean nothing to other languages.
+fn plain_description(schema: &mut Schema) {
+    let Some(description) = schema.get("description").and_then(Value::as_str) else {
+        return;
+    };
+    let text = description.split("\n\n```").next().unwrap_or_default();
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    // [`name`](target) and [`name`] become `name`.
+    while let Some((before, after)) = rest.split_once("[`") {
+        let (name, after) = after.split_once("`]").unwrap_or((after, ""));
+        let after = match after.strip_prefix('(') {
+            Some(link) => link.split_once(')').map_or("", |(_, after)| after),
+            None => after,
+        };
+        plain = plain + before + "`" + name + "`";
+        rest = after;
+    }
+    plain.push_str(rest);
+    schema.insert("description".to_owned(), plain.into());
 }
 
 fn named<T: JsonSchema + Serialize + Example>(form: Form) -> NamedSchema {
