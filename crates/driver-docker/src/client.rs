@@ -265,6 +265,12 @@ impl Call<'_> {
         read_all(response.into_body(), MAX_REPLY_BYTES).await.map(drop)
     }
 
+    /// Sends the request and reads the reply to its end.
+    pub(crate) async fn bytes(self) -> Result<Bytes, Failure> {
+        let response = self.send().await?;
+        read_all(response.into_body(), MAX_REPLY_BYTES).await
+    }
+
     /// Sends the request and reads a reply of JSON.
     pub(crate) async fn value<T: DeserializeOwned>(self) -> Result<T, Failure> {
         let response = self.send().await?;

@@ -18,6 +18,8 @@ use crate::{DRIVER_NAME, Host};
 pub(crate) struct Engine {
     pub(crate) client: Client,
     pub(crate) options: DockerOptions,
+    pub(crate) guard: crate::guard::GuardVolume,
+    pub(crate) pulls: crate::images::Pulls,
     shut_down: AtomicBool,
 }
 
@@ -31,6 +33,8 @@ impl Engine {
         Ok(Self {
             client: Client::new(host),
             options,
+            guard: Default::default(),
+            pulls: Default::default(),
             shut_down: AtomicBool::new(false),
         })
     }

@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod exec_stream;
 mod failure;
+mod guard;
 mod health;
 mod host;
 mod images;
