@@ -19,8 +19,6 @@ pub trait NamedObject: Clone + fmt::Debug + Send + Sync + 'static {
     fn id(&self) -> &str;
     /// Its name.
     fn name(&self) -> &str;
-    /// When it was made, in epoch milliseconds.
-    fn created_at(&self) -> u64;
     /// The error where there is none of this id or name.
     fn not_found(id: &str) -> DriverError;
     /// The error of a create.
@@ -38,10 +36,6 @@ impl NamedObject for Volume {
 
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn created_at(&self) -> u64 {
-        self.created_at
     }
 
     fn not_found(id: &str) -> DriverError {
@@ -68,10 +62,6 @@ impl NamedObject for Network {
         &self.name
     }
 
-    fn created_at(&self) -> u64 {
-        self.created_at
-    }
-
     fn not_found(id: &str) -> DriverError {
         DriverError::network_not_found(id)
     }
@@ -96,7 +86,6 @@ struct Inner<O: NamedObject> {
     owners: BTreeMap<Arc<str>, Objects<O>>,
     /// The owner and names of what each container uses.
     uses: HashMap<String, (Arc<str>, BTreeSet<String>)>,
-    sequence: u64,
 }
 
 /// The objects of one owner.
@@ -109,7 +98,6 @@ struct Entry<O: NamedObject> {
     object: O,
     spec: O::Spec,
     users: BTreeSet<String>,
-    sequence: u64,
 }
 
 impl<O: NamedObject> NamedStore<O> {
@@ -139,12 +127,10 @@ impl<O: NamedObject> NamedStore<O> {
             return Ok(object);
         }
         let object = build();
-        inner.sequence += 1;
         let entry = Entry {
             object: object.clone(),
             spec: spec.clone(),
             users: BTreeSet::new(),
-            sequence: inner.sequence,
         };
         let objects = inner.owners.entry(Arc::clone(owner)).or_default();
         objects
@@ -179,15 +165,15 @@ impl<O: NamedObject> NamedStore<O> {
         self.get(scope, id).ok_or_else(|| O::not_found(id))
     }
 
-    /// All objects, oldest first.
+    /// All objects, by name.
     pub fn list(&self, scope: Scope<'_>) -> Vec<O> {
         let inner = read(&self.inner);
-        let mut entries: Vec<&Entry<O>> = inner
+        let entries = inner
             .visible(scope)
-            .flat_map(|(_, objects)| objects.by_name.values())
-            .collect();
-        entries.sort_unstable_by_key(|entry| (entry.object.created_at(), entry.sequence));
-        entries.into_iter().map(|entry| entry.object.clone()).collect()
+            .flat_map(|(_, objects)| objects.by_name.values());
+        let mut objects: Vec<O> = entries.map(|entry| entry.object.clone()).collect();
+        objects.sort_by(|a, b| a.name().cmp(b.name()));
+        objects
     }
 
     /// The ids of the containers that use it, sorted.
@@ -354,7 +340,6 @@ impl<O: NamedObject> Default for Inner<O> {
         Self {
             owners: BTreeMap::new(),
             uses: HashMap::new(),
-            sequence: 0,
         }
     }
 }
