@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Environment variables by name. `Debug` shows the names only, so that a secret does not reach a log.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(inline))]
 #[serde(transparent)]
 pub struct Env(pub BTreeMap<String, String>);
 

@@ -44,7 +44,7 @@ fn collect(error: &ValidationError<'_>, names: &[String], findings: &mut Vec<Fin
     };
     match error.kind() {
         K::AnyOf { context } | K::OneOfNotValid { context } => {
-            return alternatives(error, context, names, findings);
+            alternatives(error, context, names, findings);
         }
         K::AdditionalProperties { unexpected } => {
             for name in unexpected {

@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, RestrictFormats};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::examples::Example;
 
@@ -76,7 +76,9 @@ pub(crate) fn generate<T: JsonSchema>(form: Form) -> Schema {
         Form::Input => settings.for_deserialize(),
         Form::Output => settings.for_serialize(),
     };
-    let settings = settings.with_transform(RecursiveTransform(plain_description));
+    let settings = settings
+        .with_transform(RecursiveTransform(plain_description))
+        .with_transform(RecursiveTransform(empty_defaults));
     settings.into_generator().into_root_schema_for::<T>()
 }
 
@@ -95,11 +97,35 @@ fn plain_description(schema: &mut Schema) {
             Some(link) => link.split_once(')').map_or("", |(_, after)| after),
             None => after,
         };
-        plain = plain + before + "`" + name + "`";
+        plain = plain + before + "`" + &name.replace("::", ".") + "`";
         rest = after;
     }
     plain.push_str(rest);
     schema.insert("description".to_owned(), plain.into());
+}
+
+/// Lists and maps that may be absent are empty then. serde does not write an empty one, so schemars finds no default
+/// for it, and generated models would take null.
+fn empty_defaults(schema: &mut Schema) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| {
+        required
+            .as_array()
+            .is_some_and(|names| names.iter().any(|other| other == name))
+    };
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (_, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
+        let empty = match property.get("type").and_then(Value::as_str) {
+            Some("array") => Value::Array(Vec::new()),
+            Some("object") => Value::Object(Map::new()),
+            _ => continue,
+        };
+        if let Some(property) = property.as_object_mut() {
+            property.entry("default").or_insert(empty);
+        }
+    }
 }
 
 fn named<T: JsonSchema + Serialize + Example>(form: Form) -> NamedSchema {

@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
         if !self.done.insert(("value", std::ptr::from_ref(schema).addr())) {
             return;
         }
-        let Some(here) = self.here(schema, value) else {
+        let Some(here) = self.here(schema) else {
             return;
         };
         self.push("null", at, here.nullable, Value::Null);
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `None` where the schema says nothing, or too much to tell the verdict.
-    fn here(&self, schema: &'a Value, value: &Value) -> Option<Here<'a>> {
+    fn here(&self, schema: &'a Value) -> Option<Here<'a>> {
         let schema = self.resolve(schema)?;
         let alternatives = schema
             .get("anyOf")
@@ -220,7 +220,7 @@ impl<'a> Walk<'a> {
             let inner = alternatives
                 .iter()
                 .find(|schema| self.resolve(schema).is_some_and(|schema| !is_null(schema)))?;
-            return self.here(inner, value).map(|here| Here {
+            return self.here(inner).map(|here| Here {
                 nullable: true,
                 ..here
             });
