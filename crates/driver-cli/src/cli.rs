@@ -12,6 +12,9 @@ use crate::commands;
 use crate::drivers::{self, OpenOptions};
 use crate::failure::USAGE;
 
+/// Where the help shows the options that every command has.
+const GLOBAL: &str = "Global options";
+
 /// Runs containers on any driver, with the commands of Docker and secure defaults: no network, a read-only root,
 /// an ordinary user, no capabilities, and limits on memory, processors, processes and disk.
 #[derive(Debug, Parser)]
@@ -24,30 +27,32 @@ use crate::failure::USAGE;
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 110,
-    after_help = "Exit codes: `run` and `exec` return that of the process, 124 when --timeout ended it, 125 when the driver failed,\n\
-                  126 and 127 when the program could not be started; other commands return 1 on failure. 2 is a usage error.\n\
+    after_help = "Exit codes: `run` and `exec` return that of the process, 124 when --timeout ended it, 125 when the driver \
+                  failed, 126 and 127 when the program could not be started; other commands return 1 on failure. 2 is a \
+                  usage error.\n\n\
                   Containers are named by id, unique beginning of an id, or name."
 )]
 pub(crate) struct Cli {
     /// The driver that runs the containers.
-    #[arg(long, global = true, env = "DRIVER", value_name = "NAME", default_value = "docker",
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DRIVER", value_name = "NAME", default_value = "docker",
           help = drivers::help())]
     pub driver: String,
 
     /// Whose objects are seen and changed; drivers keep it in a label.
-    #[arg(long, global = true, env = "DRIVER_OWNER", value_name = "NAME", default_value = labels::DEFAULT_OWNER)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DRIVER_OWNER", value_name = "NAME", default_value = labels::DEFAULT_OWNER)]
     pub owner: String,
 
     /// How results and errors are written; JSON is always the wire type, streams are one document a line.
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: Format,
 
     /// The script of a mock's world (JSON). A mock lives in one process only: nothing is kept between commands.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub mock_script: Option<PathBuf>,
 
-    /// Log what the driver does to stderr; twice: everything.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    // Not global: after a command, `-v` is that command's own flag, as with Docker.
+    /// Log what the driver does to stderr; twice: everything. Stands before the command.
+    #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
     #[command(subcommand)]
@@ -68,8 +73,10 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create and start a container, and pass its output, input and exit code through
+    #[command(override_usage = "driver run [OPTIONS] IMAGE [--] [COMMAND [ARG]...]")]
     Run(Box<commands::run::RunArgs>),
     /// Create a container without starting it
+    #[command(override_usage = "driver create [OPTIONS] IMAGE [--] [COMMAND [ARG]...]")]
     Create(Box<commands::create::CreateArgs>),
     /// Start containers
     Start(commands::lifecycle::StartArgs),
@@ -96,6 +103,7 @@ pub(crate) enum Command {
     /// Print the output of a container
     Logs(commands::logs::LogsArgs),
     /// Run a process in a running container
+    #[command(override_usage = "driver exec [OPTIONS] CONTAINER [--] COMMAND [ARG]...")]
     Exec(Box<commands::exec::ExecArgs>),
     /// Connect to the main process of a container
     Attach(commands::attach::AttachArgs),
@@ -121,6 +129,7 @@ pub(crate) enum Command {
     /// What this host has and lacks, with remedies; exit code 1 if the driver cannot work
     Preflight,
     /// What `create` would do: native, emulated or refused; exit code 1 if refused
+    #[command(override_usage = "driver plan [OPTIONS] IMAGE [--] [COMMAND [ARG]...]")]
     Plan(Box<commands::plan::PlanArgs>),
     /// Check a file against the schema and the rules of a type; exit code 1 if it breaks any
     Validate(commands::validate::ValidateArgs),
@@ -163,7 +172,7 @@ pub(crate) fn report_usage(error: &clap::Error) -> u8 {
     if error.use_stderr() && wants_json() {
         let text = error.render().to_string();
         let message = text.strip_prefix("error: ").unwrap_or(&text);
-        let message = message.split("\n\nUsage:").next().unwrap_or(message).trim();
+        let message = message.split("\n\n").next().unwrap_or(message).trim();
         let error = DriverError::configuration(message);
         if let Ok(json) = serde_json::to_string(&error) {
             // There is nowhere left to report that stderr is closed.
@@ -200,4 +209,16 @@ pub(crate) struct ContainerArg {
     /// Id, unique beginning of an id, or name.
     #[arg(value_name = "CONTAINER")]
     pub container: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

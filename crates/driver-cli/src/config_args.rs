@@ -60,7 +60,7 @@ pub(crate) struct ConfigArgs {
     pub tty: bool,
     /// Run a pid 1 that reaps zombies and forwards signals
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
-          action = ArgAction::Set, value_name = "BOOL", help_heading = "Process")]
+          action = ArgAction::Set, value_name = "BOOL", hide_possible_values = true, help_heading = "Process")]
     pub init: bool,
     /// What `stop` sends first
     #[arg(long, value_name = "SIGNAL", value_parser = signal, help_heading = "Process", help = "What `stop` sends first [default: SIGTERM]")]
@@ -97,7 +97,7 @@ pub(crate) struct ConfigArgs {
     pub tmpfs: Vec<TmpfsMount>,
     /// Mount the root file system read-only
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
-          action = ArgAction::Set, value_name = "BOOL", help_heading = "Files")]
+          action = ArgAction::Set, value_name = "BOOL", hide_possible_values = true, help_heading = "Files")]
     pub read_only: bool,
 
     /// none, host, default (outbound NAT), or a network of `network create`
@@ -146,9 +146,9 @@ pub(crate) struct ConfigArgs {
     pub no_healthcheck: bool,
 
     // One positional: everything after the image belongs to the process, as with Docker.
-    /// The image, and the command that runs instead of the image's; `--` before the command may be left out
-    #[arg(value_name = "IMAGE [--] [COMMAND [ARG...]]", required = true, num_args = 1.., trailing_var_arg = true,
-          allow_hyphen_values = true, hide = false)]
+    /// The image, then the command that runs instead of the image's; `--` between them may be left out
+    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true,
+          allow_hyphen_values = true)]
     pub image_and_command: Vec<String>,
 }
 

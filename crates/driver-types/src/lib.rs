@@ -86,3 +86,8 @@ pub use state_table::{Action, Transition};
 pub use stats::{BlockIoStats, ContainerStats, CpuStats, MemoryStats, NetworkStats, PidsStats};
 pub use status::{ContainerState, ContainerStatus, ExitInfo, ExitReason};
 pub use volume::{Volume, VolumeConfig};
+
+/// The examples of the usage page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/USAGE_PATTERNS.md")]
+struct UsagePatterns;

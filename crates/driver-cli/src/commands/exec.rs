@@ -42,8 +42,8 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
     timeout: Option<u64>,
     // One positional: everything after the container belongs to the process.
-    /// The container, and the program with its arguments
-    #[arg(value_name = "CONTAINER [--] COMMAND [ARG...]", required = true, num_args = 2.., trailing_var_arg = true,
+    /// The container, then the program with its arguments
+    #[arg(value_name = "CONTAINER", required = true, num_args = 2.., trailing_var_arg = true,
           allow_hyphen_values = true)]
     container_and_command: Vec<String>,
 }
