@@ -79,6 +79,12 @@ pub trait ContainerDriverExt: ContainerDriver {
         }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(broken)?;
+        // The reader of the archive takes an archive that is cut off for the end of the file.
+        if content.len() as u64 != entry.size() {
+            return Err(DriverError::file_system(format!(
+                "cannot read {path}: the archive is cut off"
+            )));
+        }
         Ok(content.into())
     }
 
