@@ -1,15 +1,23 @@
 //! What all operations share: the client, the options, deadlines, and the check that a container is the owner's.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use driver_types::{DriverError, Operation, Result, labels};
+use driver_validation::validate_owner;
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
 use crate::client::{Client, escape};
+use crate::create::Requests;
 use crate::error;
+use crate::events::OwnObjects;
 use crate::failure::Failure;
 use crate::options::DockerOptions;
+use crate::profile::Profile;
+use crate::records::Records;
+use crate::watch::Watcher;
 use crate::wire::Inspect;
 use crate::{DRIVER_NAME, Host};
 
@@ -20,12 +28,23 @@ pub(crate) struct Engine {
     pub(crate) options: DockerOptions,
     pub(crate) guard: crate::guard::GuardVolume,
     pub(crate) pulls: crate::images::Pulls,
+    pub(crate) records: Records,
+    pub(crate) watcher: Watcher,
+    pub(crate) own_volumes: OwnObjects,
+    pub(crate) own_networks: OwnObjects,
+    /// Who makes networks: the engine's check for duplicates is not safe against itself.
+    pub(crate) network_turn: Mutex<()>,
+    /// One call of create after another for each request id.
+    pub(crate) requests: Requests,
+    profile: OnceCell<Arc<Profile>>,
+    starts: OnceCell<Semaphore>,
     shut_down: AtomicBool,
 }
 
 impl Engine {
     /// Nothing is asked of the engine yet: it need not run.
     pub(crate) fn new(options: DockerOptions) -> Result<Self> {
+        validate_owner(&options.owner)?;
         let host = match &options.host {
             Some(host) => host.clone(),
             None => Host::discover()?,
@@ -35,6 +54,14 @@ impl Engine {
             options,
             guard: Default::default(),
             pulls: Default::default(),
+            records: Records::default(),
+            watcher: Watcher::default(),
+            own_volumes: OwnObjects::default(),
+            own_networks: OwnObjects::default(),
+            network_turn: Mutex::default(),
+            requests: Requests::default(),
+            profile: OnceCell::new(),
+            starts: OnceCell::new(),
             shut_down: AtomicBool::new(false),
         })
     }
@@ -71,6 +98,36 @@ impl Engine {
         result.map_err(|error| error.with_operation(operation.name()).with_driver(DRIVER_NAME))
     }
 
+    /// What the engine is and has, asked once.
+    pub(crate) async fn profile(&self) -> Result<Arc<Profile>> {
+        let ask = async || {
+            let version = self.client.get("/version").value();
+            let (info, version) = tokio::try_join!(self.client.get("/info").value(), version)?;
+            let disk_quota = self.options.disk_quota;
+            Ok(Arc::new(Profile {
+                info,
+                version,
+                disk_quota,
+            }))
+        };
+        self.profile
+            .get_or_try_init(ask)
+            .await
+            .cloned()
+            .map_err(error::engine)
+    }
+
+    /// The right to start a container. More starts at the same time only make each slower.
+    pub(crate) async fn start_permit(&self) -> Result<SemaphorePermit<'_>> {
+        let profile = self.profile().await?;
+        let permits = self.options.start_concurrency.unwrap_or(2 * profile.cores());
+        let starts = self.starts.get_or_init(async || Semaphore::new(permits)).await;
+        starts
+            .acquire()
+            .await
+            .map_err(|error| DriverError::internal(error.to_string()))
+    }
+
     /// Refuses all later operations.
     pub(crate) fn shut_down(&self) {
         self.shut_down.store(true, Ordering::Release);
@@ -97,13 +154,14 @@ impl Engine {
         if !is_full_id(id) {
             return Ok(None);
         }
-        match self
-            .client
-            .get(format!("/containers/{id}/json"))
-            .value::<Inspect>()
-            .await
-        {
-            Ok(inspect) => Ok(self.owns(&inspect.config.labels).then_some(inspect)),
+        let found = self.find_any(operation, id).await?;
+        Ok(found.filter(|inspect| self.owns(&inspect.config.labels)))
+    }
+
+    /// A container of any owner, or of none.
+    pub(crate) async fn find_any(&self, operation: Operation, id: &str) -> Result<Option<Inspect>> {
+        match self.client.get(format!("/containers/{id}/json")).value().await {
+            Ok(inspect) => Ok(Some(inspect)),
             Err(Failure::Status { status: 404, .. }) => Ok(None),
             Err(failure) => Err(error::container(operation, id, failure)),
         }
@@ -118,6 +176,18 @@ impl Engine {
     pub(crate) fn owner_label(&self) -> String {
         format!("{}={}", labels::OWNER, self.options.owner)
     }
+}
+
+/// Does work in a task of its own: it goes on when its caller goes away.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let joined = tokio::spawn(work).await;
+    joined.unwrap_or_else(|error| {
+        Err(DriverError::internal(format!(
+            "the work of the call was lost: {error}"
+        )))
+    })
 }
 
 /// Whether this is a container id in full. An abbreviated one could select another container tomorrow.

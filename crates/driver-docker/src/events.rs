@@ -1,15 +1,191 @@
-//! events
+//! `events`: from the engine's events to the contract's, in order per container.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use driver_types::{BoxStream, DriverError, Event, EventFilter, Operation, Result};
+use driver_types::{
+    BoxStream, Event, EventFilter, EventKind, ExitInfo, ExitReason, Operation, Result, Signal, labels,
+};
+use driver_validation::validate_event_filter;
+use futures_util::stream;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::mpsc;
 
 use crate::engine::Engine;
+use crate::wire::EngineEvent;
+use crate::{instance, networks, query, volumes, watch};
 
+/// How long the engine may take to describe what an event is about.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The owner's volumes and networks: an event that removes one does not tell whose it was.
+#[derive(Debug, Default)]
+pub(crate) struct OwnObjects(Mutex<HashSet<String>>);
+
+impl OwnObjects {
+    /// Notes one, by its name.
+    pub(crate) fn add(&self, name: &str) {
+        self.names().insert(name.to_owned());
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        self.names().remove(name)
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What happens from now on to the owner's objects.
 pub(crate) async fn events(engine: &Arc<Engine>, filter: &EventFilter) -> Result<BoxStream<Event>> {
-    let _ = (engine, filter);
-    Err(DriverError::unsupported(
-        Operation::Events.name(),
-        crate::DRIVER_NAME,
-    ))
+    validate_event_filter(filter)?;
+    watch::open(engine).await?;
+    let receiver = engine.watcher.subscribe();
+    // Those that exist are found once; later ones by their creation.
+    let (volumes, networks) =
+        tokio::try_join!(volumes::list_volumes(engine), networks::list_networks(engine))?;
+    volumes
+        .iter()
+        .for_each(|volume| engine.own_volumes.add(&volume.name));
+    networks
+        .iter()
+        .for_each(|network| engine.own_networks.add(&network.name));
+    // The stream ends with the driver: the engine's broadcast goes with it.
+    let state = (receiver, filter.clone());
+    Ok(Box::pin(stream::unfold(state, async |(mut receiver, filter)| {
+        let event = next(&mut receiver, &filter).await?;
+        Some((Ok(event), (receiver, filter)))
+    })))
+}
+
+async fn next(receiver: &mut Receiver<Event>, filter: &EventFilter) -> Option<Event> {
+    loop {
+        match receiver.recv().await {
+            Ok(event) if filter.matches(&event) => return Some(event),
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => {
+                return Some(Event {
+                    time: crate::time::now_ms(),
+                    container_id: None,
+                    session_id: None,
+                    kind: EventKind::Lagged,
+                });
+            }
+            Err(RecvError::Closed) => return None,
+        }
+    }
+}
+
+/// Translates the engine's events one after another, so that their order stays.
+pub(crate) async fn translate(engine: Weak<Engine>, mut events: mpsc::Receiver<EngineEvent>) {
+    while let Some(event) = events.recv().await {
+        let Some(engine) = engine.upgrade() else { return };
+        if let Some(kind) = kind(&engine, &event).await {
+            let is_container = event.kind == "container";
+            engine.watcher.publish(Event {
+                time: event.epoch_ms(),
+                container_id: is_container.then(|| event.actor.id.clone()),
+                session_id: is_container
+                    .then(|| event.actor.attributes.get(labels::SESSION).cloned())
+                    .flatten(),
+                kind,
+            });
+        }
+    }
+}
+
+async fn kind(engine: &Arc<Engine>, event: &EngineEvent) -> Option<EventKind> {
+    let name = event.actor.attributes.get("name").unwrap_or(&event.actor.id);
+    match (event.kind.as_str(), event.action.as_str()) {
+        ("container", "create") => Some(EventKind::Created),
+        ("container", "start") => Some(EventKind::Started),
+        ("container", "pause") => Some(EventKind::Paused),
+        ("container", "unpause") => Some(EventKind::Resumed),
+        ("container", "oom") => Some(EventKind::Oom),
+        ("container", "die" | "died") => Some(EventKind::Exited {
+            exit: exit(engine, event).await,
+        }),
+        ("container", "destroy" | "remove") => Some(EventKind::Removed),
+        ("container", action) => {
+            let word = action
+                .strip_prefix("health_status")?
+                .trim_start_matches([':', ' ']);
+            let status = instance::health_status(word)?;
+            Some(EventKind::Health { status })
+        }
+        // The name that a pull event has is without the tag.
+        ("image", "pull") => Some(EventKind::ImageAdded {
+            reference: event.actor.id.clone(),
+        }),
+        ("image", "tag" | "load" | "loadfromarchive") => Some(EventKind::ImageAdded {
+            reference: name.clone(),
+        }),
+        ("image", "untag" | "delete" | "remove") => Some(EventKind::ImageRemoved {
+            reference: name.clone(),
+        }),
+        ("volume", "create") => {
+            let name = event.actor.id.clone();
+            let found = limited(volumes::find(engine, Operation::Events, &name)).await?;
+            let owned = found.is_some_and(|volume| engine.owns(&volume.labels));
+            owned.then(|| {
+                engine.own_volumes.add(&name);
+                EventKind::VolumeCreated { name }
+            })
+        }
+        ("volume", "destroy" | "remove") => {
+            let name = event.actor.id.clone();
+            engine
+                .own_volumes
+                .remove(&name)
+                .then_some(EventKind::VolumeRemoved { name })
+        }
+        ("network", "create") => {
+            let found = limited(networks::find(engine, Operation::Events, name)).await?;
+            let owned = found.is_some_and(|network| engine.owns(&network.labels));
+            owned.then(|| {
+                engine.own_networks.add(name);
+                EventKind::NetworkCreated { name: name.clone() }
+            })
+        }
+        ("network", "destroy" | "remove") => engine
+            .own_networks
+            .remove(name)
+            .then(|| EventKind::NetworkRemoved { name: name.clone() }),
+        _ => None,
+    }
+}
+
+async fn limited<T>(lookup: impl Future<Output = Result<T>>) -> Option<T> {
+    tokio::time::timeout(LOOKUP_LIMIT, lookup).await.ok()?.ok()
+}
+
+/// How the run ended of which the engine says that it died: the event has the code, only the container has the reason.
+async fn exit(engine: &Arc<Engine>, event: &EngineEvent) -> ExitInfo {
+    let id = &event.actor.id;
+    let found = limited(engine.find(Operation::Events, id)).await.flatten();
+    let record = engine.records.get(id);
+    let described = found.zip(record).and_then(|(inspect, record)| {
+        let memory = query::see_run(&record, &inspect);
+        instance::exit(&inspect, &memory)
+    });
+    described.unwrap_or_else(|| exit_of_event(&event.actor.attributes, event.epoch_ms()))
+}
+
+/// What the event of a death alone tells.
+pub(crate) fn exit_of_event(attributes: &BTreeMap<String, String>, finished_at: u64) -> ExitInfo {
+    let exit_code = attributes.get("exitCode").and_then(|code| code.parse().ok());
+    let signal = exit_code.and_then(Signal::from_exit_code);
+    let reason = match (exit_code, signal) {
+        (None, _) => ExitReason::Unknown,
+        (Some(_), None) => ExitReason::Exited,
+        (Some(_), Some(_)) => ExitReason::Signaled,
+    };
+    ExitInfo {
+        exit_code,
+        signal,
+        reason,
+        finished_at,
+    }
 }

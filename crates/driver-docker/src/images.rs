@@ -16,7 +16,8 @@ pub(crate) use snapshot::snapshot_container;
 use crate::engine::{Engine, image_path};
 use crate::error;
 use crate::failure::Failure;
-use wire::{ImageInspect, ImageSummary};
+pub(crate) use wire::ImageInspect;
+use wire::ImageSummary;
 
 /// All images but the nameless layers of other images.
 pub(crate) async fn list_images(engine: &Arc<Engine>) -> Result<Vec<Image>> {
@@ -33,7 +34,11 @@ pub(crate) async fn get_image(engine: &Arc<Engine>, reference: &str) -> Result<O
 }
 
 /// An image as the engine describes it. A reference that no image can have finds none.
-async fn inspect(engine: &Engine, operation: Operation, reference: &str) -> Result<Option<ImageInspect>> {
+pub(crate) async fn inspect(
+    engine: &Engine,
+    operation: Operation,
+    reference: &str,
+) -> Result<Option<ImageInspect>> {
     if reference.is_empty() {
         return Ok(None);
     }

@@ -23,6 +23,7 @@ pub struct DockerOptions {
     pub(crate) cache: bool,
     pub(crate) start_concurrency: Option<usize>,
     pub(crate) log_limit: LogLimit,
+    pub(crate) disk_quota: bool,
 }
 
 /// How much of a container's output the engine keeps. Older output is dropped file by file.
@@ -46,6 +47,7 @@ impl Default for DockerOptions {
                 file_mib: 16,
                 files: 4,
             },
+            disk_quota: false,
         }
     }
 }
@@ -102,5 +104,12 @@ impl DockerOptions {
             files: limit.files.max(1),
         };
         Self { log_limit, ..self }
+    }
+
+    /// Says that the engine's storage is overlay2 on xfs mounted with `pquota`, so that it can limit a writable layer:
+    /// the engine does not tell. Where it is not so, `create_container` fails rather than drop the limit.
+    #[must_use]
+    pub fn disk_quota(self, disk_quota: bool) -> Self {
+        Self { disk_quota, ..self }
     }
 }

@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use driver_types::ContainerInstance;
+use driver_types::{ContainerInstance, ExitInfo};
 use tokio::sync::watch;
+
+use crate::time::parse_ms;
 
 /// The records of all containers that the driver has seen.
 #[derive(Debug, Default)]
@@ -66,6 +68,8 @@ pub(crate) struct Memory {
     pub(crate) last_run: Option<String>,
     /// How many runs came before that one, as far as this driver has seen.
     pub(crate) restarts: u32,
+    /// What the last event of a death told.
+    pub(crate) last_death: Option<ExitInfo>,
 }
 
 impl Default for Record {
@@ -268,8 +272,9 @@ impl Record {
 impl Memory {
     /// Notes the run that the engine reports: a start time that is new is a new run.
     pub(crate) fn saw_run(&mut self, started_at: &str) {
-        let is_new = self.last_run.as_deref() != Some(started_at);
-        if is_new && crate::time::parse_ms(started_at).is_some() {
+        let known = self.last_run.as_deref().and_then(parse_ms);
+        // Answers may overtake each other: an older run is no new one.
+        if parse_ms(started_at) > known {
             if self.last_run.is_some() {
                 self.restarts += 1;
             }

@@ -1,23 +1,71 @@
-//! recovery
+//! `recover` and `shutdown`. The engine is the store: what it lists under the owner's label is all there is.
 
 use std::sync::Arc;
 
-use driver_types::{DriverError, Operation, RecoveryReport, Result, ShutdownMode};
+use driver_types::{
+    ContainerFilter, ContainerStatus, DriverError, ObjectKind, ObjectRef, Operation, RecoveryReport,
+    RemoveOptions, Result, ShutdownMode, StopOptions,
+};
+use futures_util::{StreamExt, stream};
 
 use crate::engine::Engine;
+use crate::{lifecycle, query};
 
+/// How many containers are stopped or removed at the same time.
+const ENDINGS: usize = 8;
+
+/// Adopts what still runs, collects exits, and reports half-made objects.
 pub(crate) async fn recover(engine: &Arc<Engine>) -> Result<RecoveryReport> {
-    let _ = (engine);
-    Err(DriverError::unsupported(
-        Operation::Recover.name(),
-        crate::DRIVER_NAME,
-    ))
+    let mut report = RecoveryReport::default();
+    for container in query::list_containers(engine, &ContainerFilter::default()).await? {
+        match container.status {
+            ContainerStatus::Dead | ContainerStatus::Removing => report.orphaned.push(ObjectRef {
+                kind: ObjectKind::Container,
+                id: container.id,
+            }),
+            status if status.has_ended() => report.exited.push(container),
+            _ => report.adopted.push(container),
+        }
+    }
+    Ok(report)
 }
 
+/// Ends the driver's work. Later calls are refused, even if a container could not be ended.
 pub(crate) async fn shutdown(engine: &Arc<Engine>, mode: ShutdownMode) -> Result<()> {
-    let _ = (engine, mode);
-    Err(DriverError::unsupported(
-        Operation::Shutdown.name(),
-        crate::DRIVER_NAME,
-    ))
+    let result = end_all(engine, mode).await;
+    engine.shut_down();
+    result
+}
+
+async fn end_all(engine: &Arc<Engine>, mode: ShutdownMode) -> Result<()> {
+    if mode == ShutdownMode::Leave {
+        return Ok(());
+    }
+    let containers = query::summaries(engine, Operation::Shutdown, &ContainerFilter::default()).await?;
+    let failed: Vec<DriverError> = stream::iter(containers)
+        .map(async |container| end(engine, &container.id, mode).await)
+        .buffer_unordered(ENDINGS)
+        .filter_map(async |ended| ended.err())
+        .collect()
+        .await;
+    let count = failed.len();
+    match failed.into_iter().next() {
+        Some(first) => Err(first.with_context("failed", count)),
+        None => Ok(()),
+    }
+}
+
+async fn end(engine: &Arc<Engine>, id: &str, mode: ShutdownMode) -> Result<()> {
+    let removal = RemoveOptions {
+        volumes: true,
+        ..RemoveOptions::force()
+    };
+    let ended = match mode {
+        ShutdownMode::Stop => lifecycle::stop_container(engine, id, &StopOptions::default()).await,
+        _ => lifecycle::remove_container(engine, id, &removal).await,
+    };
+    match ended {
+        Err(error) if error.code() == "CONTAINER_NOT_FOUND" => Ok(()),
+        other => other,
+    }
 }

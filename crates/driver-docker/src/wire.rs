@@ -150,9 +150,10 @@ wire! {
         server_version: String,
         security_options: Vec<String>,
         init_binary: String,
-        live_restore_enabled: bool,
         warnings: Vec<String>,
-        docker_root_dir: String,
+        architecture: String,
+        /// RFC 3339, by the engine's clock.
+        system_time: String,
     }
     Plugins {
         volume: Vec<String>,

@@ -29,11 +29,15 @@ pub(crate) async fn import_image(
         call = call.query("changes", change);
     }
     let refused = |failure| error::image(Operation::ImportImage, &options.reference, failure);
-    let response = call.stream_body("application/x-tar", archive).send().await.map_err(refused)?;
+    let response = call
+        .stream_body("application/x-tar", archive)
+        .send()
+        .await
+        .map_err(refused)?;
     super::pull::last_line(response, Operation::ImportImage, &options.reference).await?;
-    super::get_image(engine, &options.reference).await?.ok_or_else(|| {
-        DriverError::internal("the engine imported the image and does not have it")
-    })
+    super::get_image(engine, &options.reference)
+        .await?
+        .ok_or_else(|| DriverError::internal("the engine imported the image and does not have it"))
 }
 
 /// The defaults as Dockerfile instructions: the only form that the engine takes.
@@ -64,7 +68,10 @@ fn changes(options: &ImportOptions) -> Result<Vec<String>> {
     if let Some(path) = &options.working_dir {
         // Not quoted by the engine's rules, but its variables are replaced.
         quoted("/workingDir".into(), path);
-        changes.push(format!("WORKDIR {}", path.replace('\\', "\\\\").replace('$', "\\$")));
+        changes.push(format!(
+            "WORKDIR {}",
+            path.replace('\\', "\\\\").replace('$', "\\$")
+        ));
     }
     if violations.is_empty() {
         Ok(changes)
@@ -122,7 +129,11 @@ mod tests {
         options.env.insert("SECRET".into(), "first\nsecond".into());
         options.labels.insert("a/b".into(), "x\ny".into());
         let error = changes(&options).unwrap_err();
-        let pointers: Vec<_> = error.violation_list().iter().map(|v| v.pointer.as_str()).collect();
+        let pointers: Vec<_> = error
+            .violation_list()
+            .iter()
+            .map(|v| v.pointer.as_str())
+            .collect();
         assert_eq!(pointers, ["/env/SECRET", "/labels/a~1b"]);
         assert!(!error.report().contains("second"));
     }

@@ -61,8 +61,10 @@ pub(crate) async fn pull_image(
     validate_pull_request(request)?;
     let reference: ImageReference = request.reference.parse()?;
     if reference.is_image_id() {
-        return Err(DriverError::image_not_found(&request.reference)
-            .with_context("reason", "an id names an image that the engine already has; pull a name"));
+        return Err(DriverError::image_not_found(&request.reference).with_context(
+            "reason",
+            "an id names an image that the engine already has; pull a name",
+        ));
     }
     let flight = engine.pulls.join(engine, &reference, request.auth.as_ref());
     let progress = flight.progress.subscribe();
@@ -70,7 +72,12 @@ pub(crate) async fn pull_image(
 }
 
 impl Pulls {
-    fn join(&self, engine: &Arc<Engine>, reference: &ImageReference, auth: Option<&RegistryAuth>) -> Arc<Flight> {
+    fn join(
+        &self,
+        engine: &Arc<Engine>,
+        reference: &ImageReference,
+        auth: Option<&RegistryAuth>,
+    ) -> Arc<Flight> {
         let key = (reference.normalized(), fingerprint(auth));
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
@@ -88,7 +95,8 @@ impl Pulls {
 /// Tells credentials apart within this process. Not stored, not shown.
 fn fingerprint(auth: Option<&RegistryAuth>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    auth.map(|auth| (&auth.username, auth.password.expose_secret())).hash(&mut hasher);
+    auth.map(|auth| (&auth.username, auth.password.expose_secret()))
+        .hash(&mut hasher);
     hasher.finish()
 }
 
@@ -174,7 +182,8 @@ async fn pull(
         let _ = progress.send(item(line));
     }
     let image = super::get_image(engine, name).await?;
-    image.ok_or_else(|| DriverError::image_pull(name, "the engine ended the pull and does not have the image"))
+    image
+        .ok_or_else(|| DriverError::image_pull(name, "the engine ended the pull and does not have the image"))
 }
 
 async fn idle<T>(reference: &str, work: impl Future<Output = T>) -> Result<T> {
@@ -259,7 +268,9 @@ impl Lines {
                 return Some(Err(Failure::Malformed("a line of progress does not end".into())));
             }
             match self.body.next().await {
-                Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_else(|_| Bytes::new())),
+                Some(Ok(frame)) => self
+                    .buffer
+                    .extend(frame.into_data().unwrap_or_else(|_| Bytes::new())),
                 Some(Err(error)) => return Some(Err(Failure::Broken(error.to_string()))),
                 None => self.ended = true,
             }

@@ -43,7 +43,9 @@ pub(crate) async fn snapshot_container(engine: &Arc<Engine>, id: &str, reference
         .query("tag", wanted.tag().unwrap_or("latest"))
         .query("pause", true)
         .json(&defaults(&container.config, base.config.unwrap_or_default()));
-    call.unit().await.map_err(|failure| error::container(operation, id, failure))?;
+    call.unit()
+        .await
+        .map_err(|failure| error::container(operation, id, failure))?;
     super::get_image(engine, reference)
         .await?
         .ok_or_else(|| DriverError::internal("the engine made the image and does not have it"))
@@ -77,7 +79,11 @@ mod tests {
     fn values_of_the_container_are_not_kept() {
         let container = Config {
             env: vec!["PATH=/mine".into(), "SECRET=x".into()],
-            labels: [("openagent.owner".into(), "o".into()), ("base".into(), "changed".into())].into(),
+            labels: [
+                ("openagent.owner".into(), "o".into()),
+                ("base".into(), "changed".into()),
+            ]
+            .into(),
             ..Config::default()
         };
         let image = ImageConfig {

@@ -48,7 +48,11 @@ impl From<ImageInspect> for Image {
             id: image.id,
             references: references(image.repo_tags, image.repo_digests),
             size_bytes: u64::try_from(image.size).unwrap_or_default(),
-            created_at: image.created.as_deref().and_then(crate::time::parse_ms).unwrap_or_default(),
+            created_at: image
+                .created
+                .as_deref()
+                .and_then(crate::time::parse_ms)
+                .unwrap_or_default(),
             labels: callers(image.config.and_then(|config| config.labels)),
         }
     }
@@ -60,7 +64,9 @@ impl From<ImageSummary> for Image {
             id: image.id,
             references: references(image.repo_tags, image.repo_digests),
             size_bytes: u64::try_from(image.size).unwrap_or_default(),
-            created_at: u64::try_from(image.created).unwrap_or_default().saturating_mul(1000),
+            created_at: u64::try_from(image.created)
+                .unwrap_or_default()
+                .saturating_mul(1000),
             labels: callers(image.labels),
         }
     }

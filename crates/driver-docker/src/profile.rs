@@ -1,0 +1,163 @@
+//! What the engine is and has, asked once: Docker or Podman, cores and memory, which limits its kernel holds.
+
+use driver_types::{Enforcement, ResourceLimits, Support};
+use driver_validation::Capacity;
+
+use crate::wire::{Info, Version};
+
+/// The facts about an engine that do not change while it runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Profile {
+    pub(crate) info: Info,
+    pub(crate) version: Version,
+    /// What the options say about project quotas on xfs: the API does not tell.
+    pub(crate) disk_quota: bool,
+}
+
+/// Storage drivers that hold a size per container whatever the file system below.
+const SIZED_STORAGE: [&str; 3] = ["btrfs", "zfs", "devicemapper"];
+
+impl Profile {
+    /// Whether it is Podman, which answers some calls otherwise.
+    pub(crate) fn is_podman(&self) -> bool {
+        self.version
+            .components
+            .iter()
+            .any(|component| component.name.contains("Podman"))
+    }
+
+    /// `Docker Engine 20.10.24`.
+    pub(crate) fn engine_name(&self) -> String {
+        let product = if self.is_podman() {
+            "Podman"
+        } else {
+            "Docker Engine"
+        };
+        format!("{product} {}", self.version.version)
+    }
+
+    /// What one container can have at most.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let known = |value: u64| (value > 0).then_some(value);
+        Capacity {
+            cpu: known(self.info.ncpu).map(|cores| cores as f64),
+            memory: known(self.info.mem_total).map(|bytes| bytes / ResourceLimits::MIB),
+            disk: None,
+            pids: None,
+        }
+    }
+
+    /// How many cores the engine has, at least 1.
+    pub(crate) fn cores(&self) -> usize {
+        usize::try_from(self.info.ncpu).unwrap_or(1).max(1)
+    }
+
+    pub(crate) fn cpu(&self) -> Support {
+        if self.info.cpu_cfs_quota {
+            Support::native()
+        } else {
+            Support::none("the engine's kernel has no CFS quota")
+        }
+    }
+
+    pub(crate) fn memory(&self) -> Support {
+        match (
+            self.info.memory_limit,
+            self.info.swap_limit || self.info.cgroup_version == "2",
+        ) {
+            (true, true) => Support::native(),
+            (true, false) => Support::emulated("the engine's kernel does not limit swap beside memory"),
+            (false, _) => Support::none("the engine's kernel has no memory controller"),
+        }
+    }
+
+    pub(crate) fn pids(&self) -> Support {
+        if self.info.pids_limit {
+            Support::native()
+        } else {
+            Support::none("the engine's kernel has no pids controller")
+        }
+    }
+
+    /// How the size of a writable layer is held.
+    pub(crate) fn disk(&self) -> Support {
+        let storage = self.info.driver.as_str();
+        if SIZED_STORAGE.contains(&storage) || self.disk_quota {
+            return Support::native();
+        }
+        let on_xfs = self.info.driver_status.iter().any(
+            |row| matches!(row.as_slice(), [key, value] if key == "Backing Filesystem" && value == "xfs"),
+        );
+        Support::none(if on_xfs {
+            "the engine does not tell whether xfs is mounted with pquota; if it is, open the driver with disk_quota"
+                .to_owned()
+        } else {
+            format!(
+                "the storage driver {storage} limits a container only on xfs with pquota; use a read-only root"
+            )
+        })
+    }
+
+    /// How the limits of a container are held.
+    pub(crate) fn enforcement(&self, read_only: bool) -> Enforcement {
+        Enforcement {
+            cpu: self.cpu(),
+            memory: self.memory(),
+            // A read-only root writes nothing: there the limit holds by itself.
+            disk: if read_only { Support::native() } else { self.disk() },
+            pids: self.pids(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlay_on(file_system: &str) -> Profile {
+        let info = Info {
+            driver: "overlay2".into(),
+            driver_status: vec![vec!["Backing Filesystem".into(), file_system.into()]],
+            ..Info::default()
+        };
+        Profile {
+            info,
+            ..Profile::default()
+        }
+    }
+
+    #[test]
+    fn a_disk_limit_is_never_pretended() {
+        assert!(!overlay_on("extfs").disk().is_supported());
+        assert!(!overlay_on("xfs").disk().is_supported());
+        assert!(
+            overlay_on("xfs")
+                .disk()
+                .reason
+                .is_some_and(|reason| reason.contains("disk_quota"))
+        );
+        let told = Profile {
+            disk_quota: true,
+            ..overlay_on("xfs")
+        };
+        assert!(told.disk().is_supported());
+    }
+
+    #[test]
+    fn a_read_only_root_holds_its_disk_limit() {
+        let profile = overlay_on("extfs");
+        assert_eq!(profile.enforcement(true).disk, Support::native());
+        assert!(!profile.enforcement(false).disk.is_supported());
+    }
+
+    #[test]
+    fn podman_is_told_by_its_components() {
+        let mut profile = Profile::default();
+        assert!(!profile.is_podman());
+        profile.version.components.push(crate::wire::Component {
+            name: "Podman Engine".into(),
+            version: "4.3.1".into(),
+        });
+        assert!(profile.is_podman());
+    }
+}
