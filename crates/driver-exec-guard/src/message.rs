@@ -18,9 +18,9 @@ pub enum Command {
         /// Characters a line.
         columns: u16,
     },
-    /// Kills the whole tree at once.
+    /// Kills the whole tree at once. Does nothing once the program has ended. Always answered by [`Report::Killed`].
     Kill,
-    /// From now on the end of the control stream changes nothing, and output goes nowhere.
+    /// At the end of the control stream the tree lives on, and its output goes nowhere.
     Detach,
     /// So many more bytes of output may be sent.
     Credit(u32),

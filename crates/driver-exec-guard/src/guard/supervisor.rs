@@ -297,15 +297,10 @@ impl Supervisor {
                     let _ = rustix::termios::tcsetwinsize(terminal, window(rows, columns));
                 }
             }
-            Command::Kill => {
-                if self.exit.is_none() || self.ending.is_some() {
-                    self.end(false);
-                }
-            }
-            Command::Detach => {
-                self.detached = true;
-                self.output.discard();
-            }
+            Command::Kill if self.exit.is_none() || self.ending.is_some() => self.end(false),
+            // What a program left behind when it ended by itself lives on.
+            Command::Kill => self.output.report(&Report::Killed(true)),
+            Command::Detach => self.detached = true,
             Command::Credit(bytes) => self.output.grant(bytes as usize),
         }
     }
