@@ -36,6 +36,7 @@ pub(crate) fn man(args: &ManArgs) -> Outcome {
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
     let mut command = root;
+    let mut title = "driver".to_owned();
     for name in &args.command {
         let found = command
             .get_subcommands()
@@ -46,13 +47,10 @@ pub(crate) fn man(args: &ManArgs) -> Outcome {
                 command.get_name()
             ))
         })?;
+        title = format!("{title}-{}", command.get_name());
     }
-    let name = std::iter::once("driver")
-        .chain(args.command.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join("-");
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.name(name)).render(&mut page)?;
+    clap_mangen::Man::new(command.name(title)).render(&mut page)?;
     write(&page)
 }
 

@@ -28,18 +28,17 @@ pub(crate) struct UpdateArgs {
 
 /// Changes the limits that are given; the others stay.
 pub(crate) async fn run(app: &App, args: &UpdateArgs) -> Outcome {
-    let container = resolve::container(&*app.driver, &args.container.container).await?;
-    let before = container.resources;
-    let mut limits = before;
-    limits.memory = args.memory.unwrap_or(limits.memory);
-    limits.cpu = args.cpus.unwrap_or(limits.cpu);
-    limits.pids = args.pids_limit.unwrap_or(limits.pids);
-    limits.disk = args.disk.unwrap_or(limits.disk);
     if args.memory.is_none() && args.cpus.is_none() && args.pids_limit.is_none() && args.disk.is_none() {
         return Err(Failure::usage(
             "nothing to change; give --memory, --cpus, --pids-limit or --disk",
         ));
     }
+    let container = resolve::container(&*app.driver, &args.container.container).await?;
+    let mut limits = container.resources;
+    limits.memory = args.memory.unwrap_or(limits.memory);
+    limits.cpu = args.cpus.unwrap_or(limits.cpu);
+    limits.pids = args.pids_limit.unwrap_or(limits.pids);
+    limits.disk = args.disk.unwrap_or(limits.disk);
     app.driver.update_resources(&container.id, &limits).await?;
     if app.format == Format::Table {
         output::line(&args.container.container)?;
