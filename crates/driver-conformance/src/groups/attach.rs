@@ -13,23 +13,64 @@ const RULE: &[&str] = &["3.attach"];
 const STDIN: &[&str] = &["3.attach", "1.config.stdin"];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("before_start", before_start).needs(ATTACH).proves(RULE);
-    group.case("output_from_now_on", output_from_now_on).needs(&[Capability::Attach, Capability::Exec]).proves(RULE);
-    group.case("frames_then_exit", frames_then_exit).needs(ATTACH).proves(RULE);
-    group.case("close_does_not_stop", close_does_not_stop).needs(ATTACH).proves(RULE);
-    group.case("two_handles_see_the_same", two_handles).needs(ATTACH).proves(RULE);
-    group.case("stdin_reaches_the_process", stdin).needs(ATTACH).proves(STDIN);
-    group.case("stdin_outlives_a_handle", stdin_outlives_a_handle).needs(ATTACH).proves(STDIN);
-    group.case("close_stdin_is_the_end_of_file", close_stdin).needs(ATTACH).proves(STDIN);
-    group.case("without_stdin_it_is_empty", without_stdin).proves(&["1.config.stdin"]);
-    group.case("signal_and_wait", signal_and_wait).needs(ATTACH).proves(RULE);
-    group.case("kill_ends_the_container", kill).needs(ATTACH).proves(RULE);
-    group.case("tty", tty).needs(&[Capability::Attach, Capability::Tty]).proves(&["3.attach", "1.config.tty"]);
-    group.case("ended", ended).needs(ATTACH).proves(&["3.attach", "2.invalid"]);
+    group
+        .case("before_start", before_start)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("output_from_now_on", output_from_now_on)
+        .needs(&[Capability::Attach, Capability::Exec])
+        .proves(RULE);
+    group
+        .case("frames_then_exit", frames_then_exit)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("close_does_not_stop", close_does_not_stop)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("two_handles_see_the_same", two_handles)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("stdin_reaches_the_process", stdin)
+        .needs(ATTACH)
+        .proves(STDIN);
+    group
+        .case("stdin_outlives_a_handle", stdin_outlives_a_handle)
+        .needs(ATTACH)
+        .proves(STDIN);
+    group
+        .case("close_stdin_is_the_end_of_file", close_stdin)
+        .needs(ATTACH)
+        .proves(STDIN);
+    group
+        .case("without_stdin_it_is_empty", without_stdin)
+        .proves(&["1.config.stdin"]);
+    group
+        .case("signal_and_wait", signal_and_wait)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("kill_ends_the_container", kill)
+        .needs(ATTACH)
+        .proves(RULE);
+    group
+        .case("tty", tty)
+        .needs(&[Capability::Attach, Capability::Tty])
+        .proves(&["3.attach", "1.config.tty"]);
+    group
+        .case("ended", ended)
+        .needs(ATTACH)
+        .proves(&["3.attach", "2.invalid"]);
 }
 
 async fn before_start(cx: Context) -> CaseResult {
-    let id = cx.create(&cx.config(["out", "hello", ",", "err", "trouble", ",", "exit", "3"])).await?.id;
+    let id = cx
+        .create(&cx.config(["out", "hello", ",", "err", "trouble", ",", "exit", "3"]))
+        .await?
+        .id;
     let mut handle = cx.driver().attach(&id).await?;
     cx.driver().start_container(&id).await?;
     let (transcript, exit) = read_to_end(&mut handle).await?;
@@ -53,7 +94,11 @@ async fn frames_then_exit(cx: Context) -> CaseResult {
     let mut handle = cx.driver().attach(&id).await?;
     handle.signal(Signal::TERM).await?;
     let (_, exit) = read_to_end(&mut handle).await?;
-    expect::equal("exit code and signal", (exit.exit_code, exit.signal), (143, Some(Signal::TERM)))
+    expect::equal(
+        "exit code and signal",
+        (exit.exit_code, exit.signal),
+        (143, Some(Signal::TERM)),
+    )
 }
 
 async fn close_does_not_stop(cx: Context) -> CaseResult {
@@ -62,16 +107,27 @@ async fn close_does_not_stop(cx: Context) -> CaseResult {
     let handle = cx.driver().attach(&id).await?;
     expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Running)?;
     handle.signal(Signal::TERM).await?;
-    expect::equal("exit code of the process's own choice", cx.wait_exit(&id).await?.exit_code, Some(5))
+    expect::equal(
+        "exit code of the process's own choice",
+        cx.wait_exit(&id).await?.exit_code,
+        Some(5),
+    )
 }
 
 async fn two_handles(cx: Context) -> CaseResult {
-    let id = cx.create(&cx.config(["out", "for both", ",", "exit", "2"])).await?.id;
+    let id = cx
+        .create(&cx.config(["out", "for both", ",", "exit", "2"]))
+        .await?
+        .id;
     let (mut one, mut two) = (cx.driver().attach(&id).await?, cx.driver().attach(&id).await?);
     cx.driver().start_container(&id).await?;
     for handle in [&mut one, &mut two] {
         let (transcript, exit) = read_to_end(handle).await?;
-        expect::equal("stdout and exit code", (transcript.text().as_str(), exit.exit_code), ("for both\n", 2))?;
+        expect::equal(
+            "stdout and exit code",
+            (transcript.text().as_str(), exit.exit_code),
+            ("for both\n", 2),
+        )?;
     }
     Ok(())
 }
@@ -87,7 +143,10 @@ async fn stdin(cx: Context) -> CaseResult {
 }
 
 async fn stdin_outlives_a_handle(cx: Context) -> CaseResult {
-    let id = cx.run(&cx.config(["echo", ",", "exit", "4"]).stdin(true)).await?.id;
+    let id = cx
+        .run(&cx.config(["echo", ",", "exit", "4"]).stdin(true))
+        .await?
+        .id;
     for line in ["one", "two"] {
         let mut handle = cx.driver().attach(&id).await?;
         handle.write_stdin(Bytes::from(format!("{line}\n"))).await?;
@@ -97,12 +156,19 @@ async fn stdin_outlives_a_handle(cx: Context) -> CaseResult {
 }
 
 async fn close_stdin(cx: Context) -> CaseResult {
-    let id = cx.run(&cx.config(["echo", ",", "exit", "4"]).stdin(true)).await?.id;
+    let id = cx
+        .run(&cx.config(["echo", ",", "exit", "4"]).stdin(true))
+        .await?
+        .id;
     let mut handle = cx.driver().attach(&id).await?;
     handle.write_stdin(Bytes::from("last")).await?;
     handle.close_stdin().await?;
     let (transcript, exit) = read_to_end(&mut handle).await?;
-    expect::equal("stdout and exit code", (transcript.text().as_str(), exit.exit_code), ("echo=last\n", 4))?;
+    expect::equal(
+        "stdout and exit code",
+        (transcript.text().as_str(), exit.exit_code),
+        ("echo=last\n", 4),
+    )?;
     expect::permanent(handle.write_stdin(Bytes::from("late")).await, "INVALID_STATE")?;
     Ok(())
 }
@@ -116,27 +182,44 @@ async fn signal_and_wait(cx: Context) -> CaseResult {
     let id = cx.ready_with(cx.config(["trap-exit", "SIGUSR1", "11"])).await?.id;
     let handle = cx.driver().attach(&id).await?;
     handle.signal(Signal::USR1).await?;
-    let both = async { tokio::join!(handle.wait(), handle.wait()) };
+    let control = &*handle;
+    let both = async { tokio::join!(control.wait(), control.wait()) };
     let (one, two) = soon("the end of the process", both).await?;
-    expect::equal("exit code for both waiters", (one?.exit_code, two?.exit_code), (11, 11))
+    expect::equal(
+        "exit code for both waiters",
+        (one?.exit_code, two?.exit_code),
+        (11, 11),
+    )
 }
 
 async fn kill(cx: Context) -> CaseResult {
     let id = cx.ready_with(cx.config(["ignore", "SIGTERM"])).await?.id;
     let handle = cx.driver().attach(&id).await?;
     handle.kill().await?;
-    expect::that("a container that has ended", cx.get(&id).await?.status.has_ended(), cx.get(&id).await?.status)?;
+    expect::that(
+        "a container that has ended",
+        cx.get(&id).await?.status.has_ended(),
+        cx.get(&id).await?.status,
+    )?;
     expect::equal("exit code", cx.wait_exit(&id).await?.exit_code, Some(137))
 }
 
 async fn tty(cx: Context) -> CaseResult {
-    let config = cx.config(["tty", ",", "out", "ready", ",", "watch-winsize"]).stdin(true).tty(true);
+    let config = cx
+        .config(["tty", ",", "out", "ready", ",", "watch-winsize"])
+        .stdin(true)
+        .tty(true);
     let id = cx.create(&config).await?.id;
     let mut handle = cx.driver().attach(&id).await?;
     cx.driver().start_container(&id).await?;
     let begin = read_until(&mut handle, "ready").await?;
     expect::contains("stdout", &begin.text(), "tty=yes,yes,yes")?;
-    handle.resize(TerminalSize { rows: 41, columns: 111 }).await?;
+    handle
+        .resize(TerminalSize {
+            rows: 41,
+            columns: 111,
+        })
+        .await?;
     read_until(&mut handle, "winsize=41 111").await?;
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use driver_types::{
-    ByteStream, Capability, ContainerConfig, ContainerDriverExt, DriverError, SecurityOptions, StopOptions, VolumeConfig,
-    VolumeMount,
+    ByteStream, Capability, ContainerConfig, ContainerDriverExt, DriverError, SecurityOptions, StopOptions,
+    VolumeConfig, VolumeMount,
 };
 use futures_util::{TryStreamExt, stream};
 
@@ -20,39 +20,110 @@ const ROOT: &[&str] = &["3.copy.root"];
 const BINARY: &[&str] = &["3.copy.binary"];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("copy_into_created", copy_into_created).needs(COPY).proves(STATUS);
-    group.case("copy_into_running", copy_into_running).needs(SEEN).proves(STATUS);
-    group.case("copy_into_stopped", copy_into_stopped).needs(COPY).proves(STATUS);
-    group.case("copy_from_in_every_status", copy_from_in_every_status).needs(COPY).proves(STATUS);
-    group.case("binary_round_trip", binary_round_trip).needs(COPY).proves(BINARY);
-    group.case("large_round_trip", large_round_trip).needs(COPY).proves(BINARY);
-    group.case("written_bytes_are_seen_inside", seen_inside).needs(SEEN).proves(BINARY);
-    group.case("directory_as_archive", directory_as_archive).needs(COPY).proves(BINARY);
-    group.case("directory_tree_goes_in", tree_goes_in).needs(SEEN).proves(BINARY);
-    group.case("mode_and_owner_are_kept", mode_and_owner).needs(SEEN).proves(BINARY);
-    group.case("replaces_a_file", replaces_a_file).needs(COPY).proves(BINARY);
-    group.case("archive_in_small_pieces", small_pieces).needs(COPY).proves(BINARY);
-    group.case("read_file_of_a_directory", read_file_of_a_directory).needs(COPY).proves(BINARY);
-    group.case("symlink_does_not_escape", symlink_does_not_escape).needs(COPY).proves(ROOT);
-    group.case("read_through_symlinks_stays_inside", read_stays_inside).needs(COPY).proves(ROOT);
-    group.case("symlink_of_the_archive_does_not_escape", archive_symlink).needs(COPY).proves(ROOT);
+    group
+        .case("copy_into_created", copy_into_created)
+        .needs(COPY)
+        .proves(STATUS);
+    group
+        .case("copy_into_running", copy_into_running)
+        .needs(SEEN)
+        .proves(STATUS);
+    group
+        .case("copy_into_stopped", copy_into_stopped)
+        .needs(COPY)
+        .proves(STATUS);
+    group
+        .case("copy_from_in_every_status", copy_from_in_every_status)
+        .needs(COPY)
+        .proves(STATUS);
+    group
+        .case("binary_round_trip", binary_round_trip)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("large_round_trip", large_round_trip)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("written_bytes_are_seen_inside", seen_inside)
+        .needs(SEEN)
+        .proves(BINARY);
+    group
+        .case("directory_as_archive", directory_as_archive)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("directory_tree_goes_in", tree_goes_in)
+        .needs(SEEN)
+        .proves(BINARY);
+    group
+        .case("mode_and_owner_are_kept", mode_and_owner)
+        .needs(SEEN)
+        .proves(BINARY);
+    group
+        .case("replaces_a_file", replaces_a_file)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("archive_in_small_pieces", small_pieces)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("read_file_of_a_directory", read_file_of_a_directory)
+        .needs(COPY)
+        .proves(BINARY);
+    group
+        .case("symlink_does_not_escape", symlink_does_not_escape)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("read_through_symlinks_stays_inside", read_stays_inside)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("symlink_of_the_archive_does_not_escape", archive_symlink)
+        .needs(COPY)
+        .proves(ROOT);
     group.case("symlink_loop", symlink_loop).needs(COPY).proves(ROOT);
-    group.case("entry_with_dot_dot", entry_with_dot_dot).needs(COPY).proves(ROOT);
-    group.case("missing_directory", missing_directory).needs(COPY).proves(ROOT);
+    group
+        .case("entry_with_dot_dot", entry_with_dot_dot)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("missing_directory", missing_directory)
+        .needs(COPY)
+        .proves(ROOT);
     group.case("missing_path", missing_path).needs(COPY).proves(ROOT);
-    group.case("target_is_a_file", target_is_a_file).needs(COPY).proves(ROOT);
-    group.case("read_only_root", read_only_root).needs(COPY).proves(ROOT);
-    group.case("writable_volume_in_a_read_only_root", writable_volume)
+    group
+        .case("target_is_a_file", target_is_a_file)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("read_only_root", read_only_root)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("writable_volume_in_a_read_only_root", writable_volume)
         .needs(&[Capability::Copy, Capability::Volumes])
         .proves(&["3.copy.root", "1.mounts.writable"]);
-    group.case("tmpfs_is_written_or_refused", tmpfs).needs(SEEN).proves(ROOT);
-    group.case("relative_path_is_refused", relative_path).needs(COPY).proves(ROOT);
-    group.case("broken_archive", broken_archive).needs(COPY).proves(ROOT);
+    group
+        .case("tmpfs_is_written_or_refused", tmpfs)
+        .needs(SEEN)
+        .proves(ROOT);
+    group
+        .case("relative_path_is_refused", relative_path)
+        .needs(COPY)
+        .proves(ROOT);
+    group
+        .case("broken_archive", broken_archive)
+        .needs(COPY)
+        .proves(ROOT);
 }
 
 /// A config with a writable root.
 fn writable<const N: usize>(cx: &Context, commands: [&str; N]) -> ContainerConfig {
-    cx.config(commands).security(SecurityOptions::default().read_only(false))
+    cx.config(commands)
+        .security(SecurityOptions::default().read_only(false))
 }
 
 /// A stream of these bytes, in one piece.
@@ -93,7 +164,11 @@ fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
 #[track_caller]
 fn refusal(error: DriverError) -> CaseResult {
     let codes = ["FILE_SYSTEM_ERROR", "CONFIGURATION_ERROR"];
-    expect::that(format!("a refusal with one of {codes:?}"), codes.contains(&error.code()), error)
+    expect::that(
+        format!("a refusal with one of {codes:?}"),
+        codes.contains(&error.code()),
+        error,
+    )
 }
 
 /// The paths in an archive that `copy_from` gives.
@@ -113,7 +188,9 @@ async fn paths(cx: &Context, id: &str, path: &str) -> Result<Vec<String>, CaseEr
 
 async fn copy_into_created(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, ["read", "/work/new"])).await?.id;
-    cx.driver().copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")]))).await?;
+    cx.driver()
+        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
+        .await?;
     cx.driver().start_container(&id).await?;
     cx.wait_exit(&id).await?;
     cx.lines(&id).await?.expect("read", "hello")
@@ -121,13 +198,23 @@ async fn copy_into_created(cx: Context) -> CaseResult {
 
 async fn copy_into_running(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"])).await?.id;
-    cx.driver().copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")]))).await?;
-    cx.exec_lines(&id, ["read", "/work/new"]).await?.expect("read", "hello")
+    cx.driver()
+        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
+        .await?;
+    cx.exec_lines(&id, ["read", "/work/new"])
+        .await?
+        .expect("read", "hello")
 }
 
 async fn copy_into_stopped(cx: Context) -> CaseResult {
-    let id = cx.finish(&writable(&cx, ["read", "/work/new"])).await?.container.id;
-    cx.driver().copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")]))).await?;
+    let id = cx
+        .finish(&writable(&cx, ["read", "/work/new"]))
+        .await?
+        .container
+        .id;
+    cx.driver()
+        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
+        .await?;
     cx.driver().start_container(&id).await?;
     cx.wait_exit(&id).await?;
     cx.lines(&id).await?.expect("read", "hello")
@@ -137,7 +224,11 @@ async fn copy_from_in_every_status(cx: Context) -> CaseResult {
     let id = cx.create(&cx.config(["forever"])).await?.id;
     let read = async |status: &str| {
         let content = cx.driver().read_file(&id, "/readable").await?;
-        expect::equal(format!("content while {status}"), &content[..], &b"readable\n"[..])
+        expect::equal(
+            format!("content while {status}"),
+            &content[..],
+            &b"readable\n"[..],
+        )
     };
     read("created").await?;
     cx.driver().start_container(&id).await?;
@@ -149,9 +240,15 @@ async fn copy_from_in_every_status(cx: Context) -> CaseResult {
 async fn binary_round_trip(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
     for content in [Vec::new(), vec![0], binary(70_001)] {
-        cx.driver().write_file(&id, "/work/binary", &content, 0o600).await?;
+        cx.driver()
+            .write_file(&id, "/work/binary", &content, 0o600)
+            .await?;
         let back = cx.driver().read_file(&id, "/work/binary").await?;
-        expect::that(format!("the same {} bytes", content.len()), back == content, back.len())?;
+        expect::that(
+            format!("the same {} bytes", content.len()),
+            back == content,
+            back.len(),
+        )?;
     }
     Ok(())
 }
@@ -159,7 +256,9 @@ async fn binary_round_trip(cx: Context) -> CaseResult {
 async fn large_round_trip(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
     let content = binary(12 << 20);
-    cx.driver().write_file(&id, "/data/large", &content, 0o644).await?;
+    cx.driver()
+        .write_file(&id, "/data/large", &content, 0o644)
+        .await?;
     let back = cx.driver().read_file(&id, "/data/large").await?;
     expect::that("the same 12 MiB", back == content, back.len())
 }
@@ -167,7 +266,9 @@ async fn large_round_trip(cx: Context) -> CaseResult {
 async fn seen_inside(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"])).await?.id;
     let content = binary(100_000);
-    cx.driver().write_file(&id, "/work/binary", &content, 0o644).await?;
+    cx.driver()
+        .write_file(&id, "/work/binary", &content, 0o644)
+        .await?;
     let output = cx.exec_lines(&id, ["size", "/work/binary"]).await?;
     output.expect("size", &fingerprint(&content))
 }
@@ -175,8 +276,16 @@ async fn seen_inside(cx: Context) -> CaseResult {
 async fn directory_as_archive(cx: Context) -> CaseResult {
     let id = cx.create(&cx.config(NOTHING)).await?.id;
     let found = paths(&cx, &id, "/dir").await?;
-    expect::equal("entries of /dir", found, ["dir", "dir/a", "dir/b", "dir/b/c", "dir/link"].to_vec())?;
-    expect::equal("entries of /dir/b/c", paths(&cx, &id, "/dir/b/c").await?, ["c"].to_vec())
+    expect::equal(
+        "entries of /dir",
+        found,
+        ["dir", "dir/a", "dir/b", "dir/b/c", "dir/link"].to_vec(),
+    )?;
+    expect::equal(
+        "entries of /dir/b/c",
+        paths(&cx, &id, "/dir/b/c").await?,
+        ["c"].to_vec(),
+    )
 }
 
 async fn tree_goes_in(cx: Context) -> CaseResult {
@@ -185,31 +294,71 @@ async fn tree_goes_in(cx: Context) -> CaseResult {
     let link = entry("new/link", tar::EntryType::Symlink, "file", 0o777, b"");
     let tree = archive(&[directory, file("new/file", b"in a tree"), link]);
     cx.driver().copy_into(&id, "/work", bytes(tree)).await?;
-    let output = cx.exec_lines(&id, ["ls", "/work/new", ",", "read", "/work/new/link", ",", "readlink", "/work/new/link"]).await?;
-    expect::equal("what is seen inside", output.text(), "ls=file,link\nread=in a tree\nreadlink=file\n")
+    let output = cx
+        .exec_lines(
+            &id,
+            [
+                "ls",
+                "/work/new",
+                ",",
+                "read",
+                "/work/new/link",
+                ",",
+                "readlink",
+                "/work/new/link",
+            ],
+        )
+        .await?;
+    expect::equal(
+        "what is seen inside",
+        output.text(),
+        "ls=file,link\nread=in a tree\nreadlink=file\n",
+    )
 }
 
 async fn mode_and_owner(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"])).await?.id;
     let script = entry("script", tar::EntryType::Regular, "", 0o750, b"12345");
-    cx.driver().copy_into(&id, "/work", bytes(archive(&[script]))).await?;
+    cx.driver()
+        .copy_into(&id, "/work", bytes(archive(&[script])))
+        .await?;
     cx.driver().write_file(&id, "/work/by-root", b"1", 0o640).await?;
-    let output = cx.exec_lines(&id, ["stat", "/work/script", ",", "stat", "/work/by-root"]).await?;
-    expect::equal("type, mode, owner, size", output.text(), "stat=file 0750 1000 1000 5\nstat=file 0640 0 0 1\n")
+    let output = cx
+        .exec_lines(&id, ["stat", "/work/script", ",", "stat", "/work/by-root"])
+        .await?;
+    expect::equal(
+        "type, mode, owner, size",
+        output.text(),
+        "stat=file 0750 1000 1000 5\nstat=file 0640 0 0 1\n",
+    )
 }
 
 async fn replaces_a_file(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
     cx.driver().write_file(&id, "/readable", b"short", 0o644).await?;
-    expect::equal("content", &cx.driver().read_file(&id, "/readable").await?[..], &b"short"[..])
+    expect::equal(
+        "content",
+        &cx.driver().read_file(&id, "/readable").await?[..],
+        &b"short"[..],
+    )
 }
 
 async fn small_pieces(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
     let content = binary(5000);
-    let pieces: Vec<_> = archive(&[file("pieces", &content)]).chunks(13).map(Bytes::copy_from_slice).map(Ok).collect();
-    cx.driver().copy_into(&id, "/work", Box::pin(stream::iter(pieces))).await?;
-    expect::that("the same bytes", cx.driver().read_file(&id, "/work/pieces").await? == content, "other bytes")
+    let pieces: Vec<_> = archive(&[file("pieces", &content)])
+        .chunks(13)
+        .map(Bytes::copy_from_slice)
+        .map(Ok)
+        .collect();
+    cx.driver()
+        .copy_into(&id, "/work", Box::pin(stream::iter(pieces)))
+        .await?;
+    expect::that(
+        "the same bytes",
+        cx.driver().read_file(&id, "/work/pieces").await? == content,
+        "other bytes",
+    )
 }
 
 async fn read_file_of_a_directory(cx: Context) -> CaseResult {
@@ -222,10 +371,18 @@ async fn symlink_does_not_escape(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
     let name = cx.name("copied");
     for link in ["/escape", "/link-etc"] {
-        match cx.driver().copy_into(&id, link, bytes(archive(&[file(&name, b"inside")]))).await {
+        match cx
+            .driver()
+            .copy_into(&id, link, bytes(archive(&[file(&name, b"inside")])))
+            .await
+        {
             Ok(()) => {
                 let path = format!("/etc/{name}");
-                expect::equal("the container's own /etc", &cx.driver().read_file(&id, &path).await?[..], &b"inside"[..])?;
+                expect::equal(
+                    "the container's own /etc",
+                    &cx.driver().read_file(&id, &path).await?[..],
+                    &b"inside"[..],
+                )?;
             }
             Err(error) => refusal(error)?,
         }
@@ -237,9 +394,17 @@ async fn symlink_does_not_escape(cx: Context) -> CaseResult {
 
 async fn read_stays_inside(cx: Context) -> CaseResult {
     let id = cx.create(&cx.config(NOTHING)).await?.id;
-    for path in ["/escape/image-marker", "/link-etc/image-marker", "/dir/../../../etc/image-marker"] {
+    for path in [
+        "/escape/image-marker",
+        "/link-etc/image-marker",
+        "/dir/../../../etc/image-marker",
+    ] {
         match cx.driver().read_file(&id, path).await {
-            Ok(content) => expect::equal(format!("the container's own {path}"), &content[..], &b"inside\n"[..])?,
+            Ok(content) => expect::equal(
+                format!("the container's own {path}"),
+                &content[..],
+                &b"inside\n"[..],
+            )?,
             Err(error) => refusal(error)?,
         }
     }
@@ -251,7 +416,11 @@ async fn archive_symlink(cx: Context) -> CaseResult {
     let name = cx.name("linked");
     let link = entry("evil", tar::EntryType::Symlink, "/etc", 0o777, b"");
     let through = file(&format!("evil/{name}"), b"inside");
-    if let Err(error) = cx.driver().copy_into(&id, "/work", bytes(archive(&[link, through]))).await {
+    if let Err(error) = cx
+        .driver()
+        .copy_into(&id, "/work", bytes(archive(&[link, through])))
+        .await
+    {
         refusal(error)?;
     }
     let host = std::path::Path::new("/etc").join(&name);
@@ -260,7 +429,10 @@ async fn archive_symlink(cx: Context) -> CaseResult {
 
 async fn symlink_loop(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx.driver().copy_into(&id, "/loop", bytes(archive(&[file("new", b"1")]))).await;
+    let copied = cx
+        .driver()
+        .copy_into(&id, "/loop", bytes(archive(&[file("new", b"1")])))
+        .await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
     expect::permanent(cx.driver().read_file(&id, "/loop/new").await, "FILE_SYSTEM_ERROR")?;
     Ok(())
@@ -268,9 +440,16 @@ async fn symlink_loop(cx: Context) -> CaseResult {
 
 async fn entry_with_dot_dot(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    for name in ["../escaped", "a/../../escaped", "../../../../../../../../tmp/escaped"] {
+    for name in [
+        "../escaped",
+        "a/../../escaped",
+        "../../../../../../../../tmp/escaped",
+    ] {
         let evil = archive(&[file("harmless", b"1"), file(name, b"evil")]);
-        expect::permanent(cx.driver().copy_into(&id, "/work", bytes(evil)).await, "FILE_SYSTEM_ERROR")?;
+        expect::permanent(
+            cx.driver().copy_into(&id, "/work", bytes(evil)).await,
+            "FILE_SYSTEM_ERROR",
+        )?;
     }
     expect::permanent(cx.driver().read_file(&id, "/escaped").await, "FILE_SYSTEM_ERROR")?;
     Ok(())
@@ -278,14 +457,24 @@ async fn entry_with_dot_dot(cx: Context) -> CaseResult {
 
 async fn missing_directory(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx.driver().copy_into(&id, "/nowhere", bytes(archive(&[file("new", b"1")]))).await;
-    expect::contains("a message", &expect::permanent(copied, "FILE_SYSTEM_ERROR")?.to_string(), "/nowhere")
+    let copied = cx
+        .driver()
+        .copy_into(&id, "/nowhere", bytes(archive(&[file("new", b"1")])))
+        .await;
+    expect::contains(
+        "a message",
+        &expect::permanent(copied, "FILE_SYSTEM_ERROR")?.to_string(),
+        "/nowhere",
+    )
 }
 
 async fn missing_path(cx: Context) -> CaseResult {
     let id = cx.create(&cx.config(NOTHING)).await?.id;
     for path in ["/nowhere", "/readable/below-a-file", "/dir/nothing"] {
-        let error = expect::permanent(cx.driver().copy_from(&id, path).await.map(drop), "FILE_SYSTEM_ERROR")?;
+        let error = expect::permanent(
+            cx.driver().copy_from(&id, path).await.map(drop),
+            "FILE_SYSTEM_ERROR",
+        )?;
         expect::contains("a message", &error.to_string(), path)?;
     }
     Ok(())
@@ -293,9 +482,16 @@ async fn missing_path(cx: Context) -> CaseResult {
 
 async fn target_is_a_file(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx.driver().copy_into(&id, "/readable", bytes(archive(&[file("new", b"1")]))).await;
+    let copied = cx
+        .driver()
+        .copy_into(&id, "/readable", bytes(archive(&[file("new", b"1")])))
+        .await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
-    expect::equal("the file", &cx.driver().read_file(&id, "/readable").await?[..], &b"readable\n"[..])
+    expect::equal(
+        "the file",
+        &cx.driver().read_file(&id, "/readable").await?[..],
+        &b"readable\n"[..],
+    )
 }
 
 async fn read_only_root(cx: Context) -> CaseResult {
@@ -303,17 +499,28 @@ async fn read_only_root(cx: Context) -> CaseResult {
         return expect::skip("no capability readOnlyRoot");
     }
     let id = cx.run(&cx.config(["forever"])).await?.id;
-    let copied = cx.driver().copy_into(&id, "/work", bytes(archive(&[file("new", b"1")]))).await;
+    let copied = cx
+        .driver()
+        .copy_into(&id, "/work", bytes(archive(&[file("new", b"1")])))
+        .await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
     expect::permanent(cx.driver().read_file(&id, "/work/new").await, "FILE_SYSTEM_ERROR")?;
     Ok(())
 }
 
 async fn writable_volume(cx: Context) -> CaseResult {
-    let volume = cx.driver().create_volume(&VolumeConfig::new(cx.name("files"))).await?;
+    let volume = cx
+        .driver()
+        .create_volume(&VolumeConfig::new(cx.name("files")))
+        .await?;
     let mount = VolumeMount::new(&volume.name, "/data");
-    let id = cx.create(&cx.config(["read", "/data/new"]).volume(mount)).await?.id;
-    cx.driver().copy_into(&id, "/data", bytes(archive(&[file("new", b"in a volume")]))).await?;
+    let id = cx
+        .create(&cx.config(["read", "/data/new"]).volume(mount))
+        .await?
+        .id;
+    cx.driver()
+        .copy_into(&id, "/data", bytes(archive(&[file("new", b"in a volume")])))
+        .await?;
     cx.driver().start_container(&id).await?;
     cx.wait_exit(&id).await?;
     cx.lines(&id).await?.expect("read", "in a volume")
@@ -322,17 +529,30 @@ async fn writable_volume(cx: Context) -> CaseResult {
 /// What is copied to a tmpfs of a running container is seen inside, or refused; never put underneath it.
 async fn tmpfs(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"]).tmpfs("/tmp", 8)).await?.id;
-    match cx.driver().copy_into(&id, "/tmp", bytes(archive(&[file("new", b"hello")]))).await {
-        Ok(()) => cx.exec_lines(&id, ["read", "/tmp/new"]).await?.expect("read", "hello"),
+    match cx
+        .driver()
+        .copy_into(&id, "/tmp", bytes(archive(&[file("new", b"hello")])))
+        .await
+    {
+        Ok(()) => cx
+            .exec_lines(&id, ["read", "/tmp/new"])
+            .await?
+            .expect("read", "hello"),
         Err(error) => refusal(error),
     }
 }
 
 async fn relative_path(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx.driver().copy_into(&id, "work", bytes(archive(&[file("new", b"1")]))).await;
+    let copied = cx
+        .driver()
+        .copy_into(&id, "work", bytes(archive(&[file("new", b"1")])))
+        .await;
     expect::permanent(copied, "CONFIGURATION_ERROR")?;
-    expect::permanent(cx.driver().copy_from(&id, "readable").await.map(drop), "CONFIGURATION_ERROR")?;
+    expect::permanent(
+        cx.driver().copy_from(&id, "readable").await.map(drop),
+        "CONFIGURATION_ERROR",
+    )?;
     Ok(())
 }
 

@@ -59,7 +59,10 @@ pub(super) async fn await_sleepers(cx: &Context, id: &str, mark: &str, wanted: u
 
 /// Waits until a process with this word in its argv lives in a container, or until none does. Needs `exec`.
 pub(super) async fn await_process(cx: &Context, id: &str, word: &str, wanted: bool) -> CaseResult {
-    let what = format!("{} process with {word:?} in its argv", if wanted { "a" } else { "no" });
+    let what = format!(
+        "{} process with {word:?} in its argv",
+        if wanted { "a" } else { "no" }
+    );
     until(&what, || async {
         let processes = cx.exec_lines(id, ["ps"]).await?;
         let found = processes.values("proc").any(|process| process.contains(word));
@@ -75,7 +78,9 @@ pub(super) fn fingerprint(bytes: &[u8]) -> String {
 
 /// Bytes of every value, many times over, in no short period.
 pub(super) fn binary(length: usize) -> Vec<u8> {
-    (0..length).map(|index| ((index * 7) ^ (index >> 8)) as u8).collect()
+    (0..length)
+        .map(|index| ((index * 7) ^ (index >> 8)) as u8)
+        .collect()
 }
 
 /// What a process wrote, and how it ended.

@@ -1,13 +1,13 @@
 //! Resource limits, judged from inside.
 
 use driver_types::{
-    Capability, ContainerConfig, ContainerFilter, ContainerStatus, DriverError, ErrorKind, ExitReason, ResourceLimits, SecurityOptions, Signal,
-    Support, SupportLevel,
+    Capability, ContainerConfig, ContainerFilter, ContainerStatus, DriverError, ErrorKind, ExitReason,
+    ResourceLimits, SecurityOptions, Signal, Support, SupportLevel,
 };
 
 use super::inside::{NOTHING, idle};
 use crate::Context;
-use crate::case::{CaseError, CaseResult, Failure, Group};
+use crate::case::{CaseResult, Failure, Group};
 use crate::context::until;
 use crate::expect;
 
@@ -18,32 +18,87 @@ const UPDATE: &[Capability] = &[Capability::UpdateResources];
 const CAPACITY: &[&str] = &["1.resources.capacity", "3.create.order"];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("cpu_over_capacity", |cx| over_capacity(cx, "cpu")).proves(CAPACITY);
-    group.case("memory_over_capacity", |cx| over_capacity(cx, "memory")).proves(CAPACITY);
-    group.case("disk_over_capacity", |cx| over_capacity(cx, "disk")).proves(CAPACITY);
-    group.case("init_counts_as_one_of_pids", init_counts).proves(&["1.config.init.pids"]);
-    group.case("enforcement_is_told", enforcement).proves(&["1.enforcement", "1.config.resources", "6.disk"]);
-    group.case("limits_of_an_instance_are_the_configs", echo).proves(&["1.config.resources"]);
-    group.case("memory_within_the_limit", memory_within).needs(MEMORY).proves(&["6.memory"]);
-    group.case("memory_oom_reason", memory_oom_reason).needs(MEMORY).proves(&["6.memory", "6.oom", "1.exit"]);
-    group.case("oom_of_a_child_is_told", oom_of_a_child).needs(MEMORY).proves(&["6.memory", "6.oom"]);
-    group.case("plain_sigkill_is_not_oom", plain_sigkill).needs(MEMORY).proves(&["6.oom", "1.exit"]);
-    group.case("a_new_run_forgets_the_oom", new_run_forgets_oom).needs(MEMORY).proves(&["6.oom", "2.newRun"]);
-    group.case("swap_is_none", swap_is_none).needs(MEMORY).proves(&["6.swap"]);
-    group.case("tmpfs_has_its_size", tmpfs_size).needs(&[Capability::Tmpfs]).proves(&["1.config.tmpfs"]);
-    group.case("tmpfs_counts_as_memory", tmpfs_counts).needs(TMPFS).proves(&["1.config.tmpfs", "6.memory"]);
+    group
+        .case("cpu_over_capacity", |cx| over_capacity(cx, "cpu"))
+        .proves(CAPACITY);
+    group
+        .case("memory_over_capacity", |cx| over_capacity(cx, "memory"))
+        .proves(CAPACITY);
+    group
+        .case("disk_over_capacity", |cx| over_capacity(cx, "disk"))
+        .proves(CAPACITY);
+    group
+        .case("init_counts_as_one_of_pids", init_counts)
+        .proves(&["1.config.init.pids"]);
+    group
+        .case("enforcement_is_told", enforcement)
+        .proves(&["1.enforcement", "1.config.resources", "6.disk"]);
+    group
+        .case("limits_of_an_instance_are_the_configs", echo)
+        .proves(&["1.config.resources"]);
+    group
+        .case("memory_within_the_limit", memory_within)
+        .needs(MEMORY)
+        .proves(&["6.memory"]);
+    group
+        .case("memory_oom_reason", memory_oom_reason)
+        .needs(MEMORY)
+        .proves(&["6.memory", "6.oom", "1.exit"]);
+    group
+        .case("oom_of_a_child_is_told", oom_of_a_child)
+        .needs(MEMORY)
+        .proves(&["6.memory", "6.oom"]);
+    group
+        .case("plain_sigkill_is_not_oom", plain_sigkill)
+        .needs(MEMORY)
+        .proves(&["6.oom", "1.exit"]);
+    group
+        .case("a_new_run_forgets_the_oom", new_run_forgets_oom)
+        .needs(MEMORY)
+        .proves(&["6.oom", "2.newRun"]);
+    group
+        .case("swap_is_none", swap_is_none)
+        .needs(MEMORY)
+        .proves(&["6.swap"]);
+    group
+        .case("tmpfs_has_its_size", tmpfs_size)
+        .needs(&[Capability::Tmpfs])
+        .proves(&["1.config.tmpfs"]);
+    group
+        .case("tmpfs_counts_as_memory", tmpfs_counts)
+        .needs(TMPFS)
+        .proves(&["1.config.tmpfs", "6.memory"]);
     group.case("pids", pids).needs(PIDS).proves(&["6.pids"]);
-    group.case("pids_count_execs", pids_count_execs)
+    group
+        .case("pids_count_execs", pids_count_execs)
         .needs(&[Capability::PidsLimit, Capability::Exec])
         .proves(&["6.pids"]);
-    group.case("cpu_within_15_percent", cpu).needs(&[Capability::CpuLimit]).proves(&["6.cpu"]);
-    group.case("disk", disk).needs(&[Capability::DiskLimit]).proves(&["6.disk"]);
-    group.case("update_is_live", update_is_live)
-        .needs(&[Capability::UpdateResources, Capability::PidsLimit, Capability::Exec])
+    group
+        .case("cpu_within_15_percent", cpu)
+        .needs(&[Capability::CpuLimit])
+        .proves(&["6.cpu"]);
+    group
+        .case("disk", disk)
+        .needs(&[Capability::DiskLimit])
+        .proves(&["6.disk"]);
+    group
+        .case("update_is_live", update_is_live)
+        .needs(&[
+            Capability::UpdateResources,
+            Capability::PidsLimit,
+            Capability::Exec,
+        ])
         .proves(&["3.update"]);
-    group.case("update_of_every_limit_is_read_back", update_read_back).needs(UPDATE).proves(&["3.update"]);
-    group.case("update_is_all_or_nothing", update_all_or_nothing).needs(UPDATE).proves(&["3.update"]);
-    group.case("update_over_capacity", update_over_capacity)
+    group
+        .case("update_of_every_limit_is_read_back", update_read_back)
+        .needs(UPDATE)
+        .proves(&["3.update"]);
+    group
+        .case("update_is_all_or_nothing", update_all_or_nothing)
+        .needs(UPDATE)
+        .proves(&["3.update"]);
+    group
+        .case("update_over_capacity", update_over_capacity)
         .needs(UPDATE)
         .proves(&["3.update", "1.resources.capacity"]);
 }
@@ -66,7 +121,11 @@ fn too_much(resource: &str) -> (ResourceLimits, f64) {
 async fn over_capacity(cx: Context, resource: &'static str) -> CaseResult {
     let (limits, requested) = too_much(resource);
     let created = cx.driver().create_container(&limited(&cx, NOTHING, limits)).await;
-    names_the_resource(&expect::permanent(created, "RESOURCE_LIMIT_EXCEEDED")?, resource, requested)?;
+    names_the_resource(
+        &expect::permanent(created, "RESOURCE_LIMIT_EXCEEDED")?,
+        resource,
+        requested,
+    )?;
     let left = cx.driver().list_containers(&ContainerFilter::default()).await?;
     expect::that("no container", left.is_empty(), &left)
 }
@@ -75,9 +134,21 @@ async fn over_capacity(cx: Context, resource: &'static str) -> CaseResult {
 #[track_caller]
 fn names_the_resource(error: &DriverError, resource: &str, requested: f64) -> CaseResult {
     match error.kind() {
-        ErrorKind::ResourceLimit { resource: told, limit, requested: asked } => {
-            expect::equal("resource and request", (told.as_str(), *asked), (resource, requested))?;
-            expect::that("a limit between 0 and the request", *limit > 0.0 && *limit < requested, limit)
+        ErrorKind::ResourceLimit {
+            resource: told,
+            limit,
+            requested: asked,
+        } => {
+            expect::equal(
+                "resource and request",
+                (told.as_str(), *asked),
+                (resource, requested),
+            )?;
+            expect::that(
+                "a limit between 0 and the request",
+                *limit > 0.0 && *limit < requested,
+                limit,
+            )
         }
         other => Err(Failure::new("the payload of a resource limit", format!("{other:?}")).into()),
     }
@@ -92,46 +163,81 @@ async fn init_counts(cx: Context) -> CaseResult {
 /// Each limit is held as the capabilities say, and what is not native has a reason.
 async fn enforcement(cx: Context) -> CaseResult {
     for read_only in [true, false] {
-        let security = SecurityOptions::default().read_only(read_only && cx.supports(Capability::ReadOnlyRoot));
+        let security =
+            SecurityOptions::default().read_only(read_only && cx.supports(Capability::ReadOnlyRoot));
         let trivial = security.read_only;
-        let told = cx.create(&cx.config(NOTHING).security(security)).await?.enforcement;
+        let told = cx
+            .create(&cx.config(NOTHING).security(security))
+            .await?
+            .enforcement;
         let declared = |capability| cx.capabilities().get(capability).level;
-        let disk = if trivial { SupportLevel::Native } else { declared(Capability::DiskLimit) };
+        let disk = if trivial {
+            SupportLevel::Native
+        } else {
+            declared(Capability::DiskLimit)
+        };
         expect::equal("cpu", told.cpu.level, declared(Capability::CpuLimit))?;
         expect::equal("memory", told.memory.level, declared(Capability::MemoryLimit))?;
         expect::equal("disk", told.disk.level, disk)?;
         expect::equal("pids", told.pids.level, declared(Capability::PidsLimit))?;
         let reasoned = |support: &Support| support.level == SupportLevel::Native || support.reason.is_some();
         let all = [&told.cpu, &told.memory, &told.disk, &told.pids];
-        expect::that("a reason for what is not native", all.into_iter().all(reasoned), &told)?;
+        expect::that(
+            "a reason for what is not native",
+            all.into_iter().all(reasoned),
+            &told,
+        )?;
     }
     Ok(())
 }
 
 async fn echo(cx: Context) -> CaseResult {
-    let limits = ResourceLimits { cpu: 0.25, memory: 77, disk: 33, pids: 19 };
+    let limits = ResourceLimits {
+        cpu: 0.25,
+        memory: 77,
+        disk: 33,
+        pids: 19,
+    };
     let id = cx.create(&limited(&cx, NOTHING, limits)).await?.id;
     expect::equal("limits", cx.get(&id).await?.resources, limits)
 }
 
 async fn memory_within(cx: Context) -> CaseResult {
-    let finished = cx.finish(&limited(&cx, ["alloc", "32"], ResourceLimits::default().memory(64))).await?;
+    let finished = cx
+        .finish(&limited(
+            &cx,
+            ["alloc", "32"],
+            ResourceLimits::default().memory(64),
+        ))
+        .await?;
     finished.output.expect("alloc", "32")?;
     expect::equal("reason", finished.exit.reason, ExitReason::Exited)
 }
 
 async fn memory_oom_reason(cx: Context) -> CaseResult {
     let limits = ResourceLimits::default().memory(32);
-    let finished = cx.finish(&limited(&cx, ["alloc", "400", ",", "out", "survived"], limits)).await?;
-    expect::that("a process that did not survive", !finished.output.has("survived"), finished.output.text())?;
+    let finished = cx
+        .finish(&limited(&cx, ["alloc", "400", ",", "out", "survived"], limits))
+        .await?;
+    expect::that(
+        "a process that did not survive",
+        !finished.output.has("survived"),
+        finished.output.text(),
+    )?;
     expect::equal("reason", finished.exit.reason, ExitReason::Oom)?;
     expect::equal("exit code", finished.exit.exit_code, Some(137))?;
-    expect::equal("reason that get_container tells", finished.container.exit.map(|exit| exit.reason), Some(ExitReason::Oom))
+    expect::equal(
+        "reason that get_container tells",
+        finished.container.exit.map(|exit| exit.reason),
+        Some(ExitReason::Oom),
+    )
 }
 
 async fn oom_of_a_child(cx: Context) -> CaseResult {
     let limits = ResourceLimits::default().memory(48);
-    let finished = cx.finish(&limited(&cx, ["alloc-child", "400", ",", "exit", "0"], limits)).await?;
+    let finished = cx
+        .finish(&limited(&cx, ["alloc-child", "400", ",", "exit", "0"], limits))
+        .await?;
     finished.output.expect("alloc-child", "signal 9")?;
     expect::equal("exit code", finished.exit.exit_code, Some(0))?;
     expect::equal("reason", finished.exit.reason, ExitReason::Oom)
@@ -140,50 +246,101 @@ async fn oom_of_a_child(cx: Context) -> CaseResult {
 async fn plain_sigkill(cx: Context) -> CaseResult {
     let exit = cx.finish(&cx.config(["kill", "SIGKILL"])).await?.exit;
     let facts = (exit.exit_code, exit.signal, exit.reason);
-    expect::equal("code, signal, reason", facts, (Some(137), Some(Signal::KILL), ExitReason::Signaled))
+    expect::equal(
+        "code, signal, reason",
+        facts,
+        (Some(137), Some(Signal::KILL), ExitReason::Signaled),
+    )
 }
 
 /// The second run ends at `mkdir`, before it needs memory.
 async fn new_run_forgets_oom(cx: Context) -> CaseResult {
-    let commands = ["strict", ",", "mkdir", "/work/once", ",", "alloc-child", "400", ",", "exit", "0"];
+    let commands = [
+        "strict",
+        ",",
+        "mkdir",
+        "/work/once",
+        ",",
+        "alloc-child",
+        "400",
+        ",",
+        "exit",
+        "0",
+    ];
     let config = limited(&cx, commands, ResourceLimits::default().memory(48));
-    let first = cx.finish(&config.security(SecurityOptions::default().read_only(false))).await?;
+    let first = cx
+        .finish(&config.security(SecurityOptions::default().read_only(false)))
+        .await?;
     expect::equal("reason of the first run", first.exit.reason, ExitReason::Oom)?;
     let id = first.container.id;
     cx.driver().start_container(&id).await?;
     let second = cx.wait_exit(&id).await?;
-    expect::equal("code and reason of the second run", (second.exit_code, second.reason), (Some(1), ExitReason::Exited))
+    expect::equal(
+        "code and reason of the second run",
+        (second.exit_code, second.reason),
+        (Some(1), ExitReason::Exited),
+    )
 }
 
 /// With swap, a process that fills more than its memory would live on.
 async fn swap_is_none(cx: Context) -> CaseResult {
     let limits = ResourceLimits::default().memory(32);
-    let finished = cx.finish(&limited(&cx, ["alloc", "40", ",", "out", "survived"], limits)).await?;
-    expect::that("a process that did not survive", !finished.output.has("survived"), finished.output.text())
+    let finished = cx
+        .finish(&limited(&cx, ["alloc", "40", ",", "out", "survived"], limits))
+        .await?;
+    expect::that(
+        "a process that did not survive",
+        !finished.output.has("survived"),
+        finished.output.text(),
+    )
 }
 
 async fn tmpfs_size(cx: Context) -> CaseResult {
-    let output = cx.finish(&cx.config(["fill", "/scratch/file", "12"]).tmpfs("/scratch", 8)).await?.output;
+    let output = cx
+        .finish(&cx.config(["fill", "/scratch/file", "12"]).tmpfs("/scratch", 8))
+        .await?
+        .output;
     output.expect_errno("fill", "ENOSPC")?;
     let filled = output.number("filled")?;
     expect::that("7 or 8 MiB that fit", (7..=8).contains(&filled), filled)
 }
 
 async fn tmpfs_counts(cx: Context) -> CaseResult {
-    let config = limited(&cx, ["fill", "/scratch/file", "200"], ResourceLimits::default().memory(32));
+    let config = limited(
+        &cx,
+        ["fill", "/scratch/file", "200"],
+        ResourceLimits::default().memory(32),
+    );
     let exit = cx.finish(&config.tmpfs("/scratch", 256)).await?.exit;
     expect::equal("reason", exit.reason, ExitReason::Oom)
 }
 
 async fn pids(cx: Context) -> CaseResult {
-    let finished = cx.finish(&limited(&cx, ["fork", "40", "M"], ResourceLimits::default().pids(12))).await?;
+    let finished = cx
+        .finish(&limited(
+            &cx,
+            ["fork", "40", "M"],
+            ResourceLimits::default().pids(12),
+        ))
+        .await?;
     finished.output.expect_errno("fork", "EAGAIN")?;
     let started = finished.output.number("fork")?;
-    expect::that("1 to 11 processes beside the first", (1..=11).contains(&started), started)
+    expect::that(
+        "1 to 11 processes beside the first",
+        (1..=11).contains(&started),
+        started,
+    )
 }
 
 async fn pids_count_execs(cx: Context) -> CaseResult {
-    let id = cx.ready_with(limited(&cx, ["fork", "10", "M"], ResourceLimits::default().pids(24))).await?.id;
+    let id = cx
+        .ready_with(limited(
+            &cx,
+            ["fork", "10", "M"],
+            ResourceLimits::default().pids(24),
+        ))
+        .await?
+        .id;
     let output = cx.exec_lines(&id, ["fork", "40", "N", ",", "reap"]).await?;
     output.expect_errno("fork", "EAGAIN")?;
     let started = output.number("fork")?;
@@ -195,12 +352,19 @@ async fn cpu(cx: Context) -> CaseResult {
     let config = limited(&cx, ["burn", "2000", "2"], ResourceLimits::default().cpu(0.4));
     let output = cx.finish(&config).await?.output;
     let value = output.value("burn")?;
-    let numbers: Vec<f64> = value.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let numbers: Vec<f64> = value
+        .split(' ')
+        .filter_map(|number| number.parse().ok())
+        .collect();
     let &[used, wall] = numbers.as_slice() else {
         return Err(Failure::new("burn=CPU_MS WALL_MS", value).into());
     };
     expect::that("2 s of wall time", wall >= 1990.0, wall)?;
-    expect::that("at most 0.4 cores and 15 %", used / wall <= 0.4 * 1.15, used / wall)?;
+    expect::that(
+        "at most 0.4 cores and 15 %",
+        used / wall <= 0.4 * 1.15,
+        used / wall,
+    )?;
     expect::that("some processor time", used > 0.0, used)
 }
 
@@ -208,12 +372,18 @@ async fn cpu(cx: Context) -> CaseResult {
 async fn disk(cx: Context) -> CaseResult {
     let limits = ResourceLimits::default().disk(16);
     let security = SecurityOptions::default().read_only(false);
-    let config = limited(&cx, ["fill", "/work/file", "48", ",", "out", "ready", ",", "forever"], limits);
+    let config = limited(
+        &cx,
+        ["fill", "/work/file", "48", ",", "out", "ready", ",", "forever"],
+        limits,
+    );
     let id = cx.run(&config.security(security)).await?.id;
     if cx.capabilities().get(Capability::DiskLimit).level == SupportLevel::Native {
         cx.await_line(&id, "ready").await?;
         let output = cx.lines(&id).await?;
-        let full = ["ENOSPC", "EDQUOT"].into_iter().any(|errno| output.errno("fill") == Some(errno));
+        let full = ["ENOSPC", "EDQUOT"]
+            .into_iter()
+            .any(|errno| output.errno("fill") == Some(errno));
         return expect::that("fill!ENOSPC or fill!EDQUOT", full, output.text());
     }
     until("the end of a container that exceeds its disk", || async {
@@ -224,16 +394,27 @@ async fn disk(cx: Context) -> CaseResult {
 
 async fn update_is_live(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    cx.driver().update_resources(&id, &ResourceLimits::default().pids(10)).await?;
+    cx.driver()
+        .update_resources(&id, &ResourceLimits::default().pids(10))
+        .await?;
     let output = cx.exec_lines(&id, ["fork", "40", "M", ",", "reap"]).await?;
     output.expect_errno("fork", "EAGAIN")?;
-    cx.driver().update_resources(&id, &ResourceLimits::default().pids(60)).await?;
-    cx.exec_lines(&id, ["fork", "40", "M", ",", "reap"]).await?.expect("fork", "40")
+    cx.driver()
+        .update_resources(&id, &ResourceLimits::default().pids(60))
+        .await?;
+    cx.exec_lines(&id, ["fork", "40", "M", ",", "reap"])
+        .await?
+        .expect("fork", "40")
 }
 
 async fn update_read_back(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    let limits = ResourceLimits { cpu: 0.75, memory: 600, pids: 55, ..ResourceLimits::default() };
+    let limits = ResourceLimits {
+        cpu: 0.75,
+        memory: 600,
+        pids: 55,
+        ..ResourceLimits::default()
+    };
     cx.driver().update_resources(&id, &limits).await?;
     expect::equal("limits while it runs", cx.get(&id).await?.resources, limits)?;
     expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Running)
@@ -243,10 +424,18 @@ async fn update_read_back(cx: Context) -> CaseResult {
 async fn update_all_or_nothing(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
     let before = cx.get(&id).await?.resources;
-    let none = ResourceLimits { memory: 600, pids: 0, ..before };
+    let none = ResourceLimits {
+        memory: 600,
+        pids: 0,
+        ..before
+    };
     expect::violation(cx.driver().update_resources(&id, &none).await, "/pids")?;
     expect::equal("limits after a refusal", cx.get(&id).await?.resources, before)?;
-    let disk = ResourceLimits { memory: 600, disk: before.disk * 2, ..before };
+    let disk = ResourceLimits {
+        memory: 600,
+        disk: before.disk * 2,
+        ..before
+    };
     match cx.driver().update_resources(&id, &disk).await {
         Ok(()) => expect::equal("limits with another disk", cx.get(&id).await?.resources, disk),
         Err(error) => {
@@ -261,6 +450,10 @@ async fn update_over_capacity(cx: Context) -> CaseResult {
     let before = cx.get(&id).await?.resources;
     let (limits, requested) = too_much("cpu");
     let updated = cx.driver().update_resources(&id, &limits).await;
-    names_the_resource(&expect::permanent(updated, "RESOURCE_LIMIT_EXCEEDED")?, "cpu", requested)?;
+    names_the_resource(
+        &expect::permanent(updated, "RESOURCE_LIMIT_EXCEEDED")?,
+        "cpu",
+        requested,
+    )?;
     expect::equal("limits after a refusal", cx.get(&id).await?.resources, before)
 }

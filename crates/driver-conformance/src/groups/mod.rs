@@ -2,10 +2,49 @@
 
 use crate::case::{Case, Group};
 
+mod attach;
+mod config;
 mod create;
+mod events;
+mod exec;
+mod exec_stream;
+mod files;
+mod health;
+mod images;
+mod inside;
+mod limits;
+mod networks;
+mod ports;
+mod remove;
+mod security;
+mod start;
+mod state;
+mod stats;
+mod stop;
+mod volumes;
 
 /// Every group with the function that registers its cases, in the order of reports.
-const GROUPS: &[(&str, fn(&mut Group))] = &[("create", create::register)];
+const GROUPS: &[(&str, fn(&mut Group))] = &[
+    ("config", config::register),
+    ("create", create::register),
+    ("start", start::register),
+    ("stop", stop::register),
+    ("remove", remove::register),
+    ("state", state::register),
+    ("exec", exec::register),
+    ("exec_stream", exec_stream::register),
+    ("attach", attach::register),
+    ("files", files::register),
+    ("stats", stats::register),
+    ("events", events::register),
+    ("limits", limits::register),
+    ("security", security::register),
+    ("volumes", volumes::register),
+    ("networks", networks::register),
+    ("ports", ports::register),
+    ("images", images::register),
+    ("health", health::register),
+];
 
 /// All cases of the suite.
 pub fn cases() -> Vec<Case> {

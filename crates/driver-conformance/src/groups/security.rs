@@ -20,53 +20,127 @@ const NO_CAPABILITY: &str = "0000000000000000";
 /// System calls that a container must not get, and what they would give it.
 const REFUSED: [(&str, &[&str]); 5] = [
     ("mounts", &["mount", "umount", "chroot", "mknod"]),
-    ("namespaces", &["unshare-user", "unshare-mount", "unshare-net", "setns"]),
-    ("kernel_interfaces", &["bpf", "keyctl", "add-key", "perf", "userfaultfd", "open-by-handle"]),
+    (
+        "namespaces",
+        &["unshare-user", "unshare-mount", "unshare-net", "setns"],
+    ),
+    (
+        "kernel_interfaces",
+        &[
+            "bpf",
+            "keyctl",
+            "add-key",
+            "perf",
+            "userfaultfd",
+            "open-by-handle",
+        ],
+    ),
     ("kernel_code", &["kexec", "init-module"]),
     ("identity", &["setuid", "sethostname", "raw-socket"]),
 ];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("user_is_1000_by_default", default_user).proves(&["1.security.user"]);
-    group.case("user_by_number_and_name", user).needs(USER).proves(&["1.security.user"]);
-    group.case("files_of_root_are_closed", files_of_root).proves(&["1.security.user"]);
-    group.case("no_capabilities_by_default", no_capabilities).needs(CAPS).proves(&["7.capabilities", "1.security.capabilities"]);
-    group.case("root_has_no_capabilities_either", root_without_capabilities)
+    group
+        .case("user_is_1000_by_default", default_user)
+        .proves(&["1.security.user"]);
+    group
+        .case("user_by_number_and_name", user)
+        .needs(USER)
+        .proves(&["1.security.user"]);
+    group
+        .case("files_of_root_are_closed", files_of_root)
+        .proves(&["1.security.user"]);
+    group
+        .case("no_capabilities_by_default", no_capabilities)
+        .needs(CAPS)
+        .proves(&["7.capabilities", "1.security.capabilities"]);
+    group
+        .case("root_has_no_capabilities_either", root_without_capabilities)
         .needs(&[Capability::LinuxCapabilities, Capability::User])
         .proves(&["7.capabilities"]);
-    group.case("added_capability_only", added_capability)
+    group
+        .case("added_capability_only", added_capability)
         .needs(&[Capability::LinuxCapabilities, Capability::User])
         .proves(&["1.security.capabilities"]);
-    group.case("dropped_capability_only", dropped_capability)
+    group
+        .case("dropped_capability_only", dropped_capability)
         .needs(&[Capability::LinuxCapabilities, Capability::User])
         .proves(&["1.security.capabilities"]);
-    group.case("unknown_capability_is_refused", unknown_capability).needs(CAPS).proves(&["1.security.capabilities"]);
-    group.case("read_only_root", read_only_root).needs(READ_ONLY).proves(&["1.security.readOnly"]);
-    group.case("tmp_is_writable_in_a_read_only_root", tmp).needs(READ_ONLY).proves(&["1.config.tmpfs"]);
-    group.case("writable_root_on_request", writable_root).proves(&["1.security.readOnly"]);
-    group.case("no_new_privileges", no_new_privileges).needs(NO_NEW).proves(&["7.noNewPrivs", "1.security.noNewPrivileges"]);
-    group.case("new_privileges_on_request", new_privileges).proves(&["1.security.noNewPrivileges"]);
-    group.case("seccomp_filters", seccomp).needs(SECCOMP).proves(&["7.seccomp", "1.security.seccomp"]);
-    group.case("seccomp_unconfined_on_request", unconfined).proves(&["1.security.seccomp"]);
+    group
+        .case("unknown_capability_is_refused", unknown_capability)
+        .needs(CAPS)
+        .proves(&["1.security.capabilities"]);
+    group
+        .case("read_only_root", read_only_root)
+        .needs(READ_ONLY)
+        .proves(&["1.security.readOnly"]);
+    group
+        .case("tmp_is_writable_in_a_read_only_root", tmp)
+        .needs(READ_ONLY)
+        .proves(&["1.config.tmpfs"]);
+    group
+        .case("writable_root_on_request", writable_root)
+        .proves(&["1.security.readOnly"]);
+    group
+        .case("no_new_privileges", no_new_privileges)
+        .needs(NO_NEW)
+        .proves(&["7.noNewPrivs", "1.security.noNewPrivileges"]);
+    group
+        .case("new_privileges_on_request", new_privileges)
+        .proves(&["1.security.noNewPrivileges"]);
+    group
+        .case("seccomp_filters", seccomp)
+        .needs(SECCOMP)
+        .proves(&["7.seccomp", "1.security.seccomp"]);
+    group
+        .case("seccomp_unconfined_on_request", unconfined)
+        .proves(&["1.security.seccomp"]);
     for (name, calls) in REFUSED {
-        group.case(format!("refuses_{name}"), move |cx| refuses(cx, calls))
+        group
+            .case(format!("refuses_{name}"), move |cx| refuses(cx, calls))
             .needs(SECCOMP)
             .proves(&["7.seccomp", "7.capabilities"]);
     }
     group.case("masked_paths", masked_paths).proves(&["7.masked"]);
-    group.case("read_only_paths", read_only_paths).proves(&["7.masked"]);
-    group.case("proc_of_its_own", own_proc).proves(&["7.proc", "7.namespaces"]);
-    group.case("hosts_processes_cannot_be_signalled", host_processes).proves(&["7.host"]);
-    group.case("namespaces_of_its_own", namespaces).proves(&["7.namespaces"]);
-    group.case("hostname_of_its_own", own_hostname).proves(&["7.namespaces"]);
-    group.case("no_inherited_descriptors", descriptors).proves(&["7.fds"]);
-    group.case("no_inherited_descriptors_in_an_exec", exec_descriptors).needs(&[Capability::Exec]).proves(&["7.fds"]);
-    group.case("no_environment_of_the_host", environment).proves(&["7.env"]);
-    group.case("exec_is_confined_as_well", exec_is_confined)
-        .needs(&[Capability::Exec, Capability::LinuxCapabilities, Capability::NoNewPrivileges, Capability::Seccomp])
+    group
+        .case("read_only_paths", read_only_paths)
+        .proves(&["7.masked"]);
+    group
+        .case("proc_of_its_own", own_proc)
+        .proves(&["7.proc", "7.namespaces"]);
+    group
+        .case("hosts_processes_cannot_be_signalled", host_processes)
+        .proves(&["7.host"]);
+    group
+        .case("namespaces_of_its_own", namespaces)
+        .proves(&["7.namespaces"]);
+    group
+        .case("hostname_of_its_own", own_hostname)
+        .proves(&["7.namespaces"]);
+    group
+        .case("no_inherited_descriptors", descriptors)
+        .proves(&["7.fds"]);
+    group
+        .case("no_inherited_descriptors_in_an_exec", exec_descriptors)
+        .needs(&[Capability::Exec])
+        .proves(&["7.fds"]);
+    group
+        .case("no_environment_of_the_host", environment)
+        .proves(&["7.env"]);
+    group
+        .case("exec_is_confined_as_well", exec_is_confined)
+        .needs(&[
+            Capability::Exec,
+            Capability::LinuxCapabilities,
+            Capability::NoNewPrivileges,
+            Capability::Seccomp,
+        ])
         .proves(&["7.capabilities", "7.noNewPrivs", "7.seccomp"]);
-    group.case("network_none_has_loopback_only", network_none).proves(&["1.config.network", "7.namespaces"]);
-    group.case("metadata_address_is_not_reachable", metadata)
+    group
+        .case("network_none_has_loopback_only", network_none)
+        .proves(&["1.config.network", "7.namespaces"]);
+    group
+        .case("metadata_address_is_not_reachable", metadata)
         .needs(&[Capability::NetworkDefault])
         .proves(&["7.metadata"]);
 }
@@ -82,25 +156,44 @@ fn root() -> SecurityOptions {
 }
 
 async fn default_user(cx: Context) -> CaseResult {
-    let output = cx.output(["uid", ",", "gid", ",", "groups", ",", "status", "Uid"]).await?;
+    let output = cx
+        .output(["uid", ",", "gid", ",", "groups", ",", "status", "Uid"])
+        .await?;
     output.expect("uid", "1000")?;
     output.expect("gid", "1000")?;
     output.expect("status", "1000 1000 1000 1000")?;
     let groups = output.value("groups")?;
-    expect::that("no group of root", !groups.split(',').any(|group| group == "0"), groups)
+    expect::that(
+        "no group of root",
+        !groups.split(',').any(|group| group == "0"),
+        groups,
+    )
 }
 
 async fn user(cx: Context) -> CaseResult {
-    for (user, ids) in [("2000:3000", ["2000", "3000"]), ("other", ["2000", "2000"]), ("user:extra", ["1000", "3000"])] {
+    for (user, ids) in [
+        ("2000:3000", ["2000", "3000"]),
+        ("other", ["2000", "2000"]),
+        ("user:extra", ["1000", "3000"]),
+    ] {
         let security = SecurityOptions::default().user(user);
-        let output = cx.finish(&secured(&cx, ["uid", ",", "gid"], security)).await?.output;
-        expect::equal(format!("ids of {user}"), [output.value("uid")?, output.value("gid")?], ids)?;
+        let output = cx
+            .finish(&secured(&cx, ["uid", ",", "gid"], security))
+            .await?
+            .output;
+        expect::equal(
+            format!("ids of {user}"),
+            [output.value("uid")?, output.value("gid")?],
+            ids,
+        )?;
     }
     Ok(())
 }
 
 async fn files_of_root(cx: Context) -> CaseResult {
-    let output = cx.output(["read", "/secret", ",", "ls", "/root", ",", "read", "/readable"]).await?;
+    let output = cx
+        .output(["read", "/secret", ",", "ls", "/root", ",", "read", "/readable"])
+        .await?;
     output.expect_errno("read", "EACCES")?;
     output.expect_errno("ls", "EACCES")?;
     output.expect_line("read=readable\\n")
@@ -108,54 +201,118 @@ async fn files_of_root(cx: Context) -> CaseResult {
 
 /// The five capability sets of a process.
 const SETS: [&str; 14] = [
-    "status", "CapInh", ",", "status", "CapPrm", ",", "status", "CapEff", ",", "status", "CapBnd", ",", "status", "CapAmb",
+    "status", "CapInh", ",", "status", "CapPrm", ",", "status", "CapEff", ",", "status", "CapBnd", ",",
+    "status", "CapAmb",
 ];
 
 async fn no_capabilities(cx: Context) -> CaseResult {
     let output = cx.output(SETS).await?;
     let sets: Vec<_> = output.values("status").collect();
-    expect::equal("inheritable, permitted, effective, bounding, ambient", sets, [NO_CAPABILITY; 5].to_vec())
+    expect::equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets,
+        [NO_CAPABILITY; 5].to_vec(),
+    )
 }
 
 async fn root_without_capabilities(cx: Context) -> CaseResult {
     let output = cx.finish(&secured(&cx, SETS, root())).await?.output;
     let sets: Vec<_> = output.values("status").collect();
-    expect::equal("inheritable, permitted, effective, bounding, ambient", sets, [NO_CAPABILITY; 5].to_vec())
+    expect::equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets,
+        [NO_CAPABILITY; 5].to_vec(),
+    )
 }
 
 async fn added_capability(cx: Context) -> CaseResult {
     for name in ["NET_BIND_SERVICE", "CAP_NET_BIND_SERVICE"] {
-        let config = secured(&cx, ["status", "CapEff", ",", "status", "CapBnd"], root().add_capability(name));
+        let config = secured(
+            &cx,
+            ["status", "CapEff", ",", "status", "CapBnd"],
+            root().add_capability(name),
+        );
         let output = cx.finish(&config).await?.output;
         let sets: Vec<_> = output.values("status").collect();
-        expect::equal(format!("effective and bounding with {name}"), sets, ["0000000000000400"; 2].to_vec())?;
+        expect::equal(
+            format!("effective and bounding with {name}"),
+            sets,
+            ["0000000000000400"; 2].to_vec(),
+        )?;
     }
     Ok(())
 }
 
 async fn dropped_capability(cx: Context) -> CaseResult {
-    let capabilities = LinuxCapabilities { drop: vec!["CHOWN".to_owned()], add: Vec::new() };
-    let config = secured(&cx, ["status", "CapEff"], SecurityOptions { capabilities, ..root() });
+    let capabilities = LinuxCapabilities {
+        drop: vec!["CHOWN".to_owned()],
+        add: Vec::new(),
+    };
+    let config = secured(
+        &cx,
+        ["status", "CapEff"],
+        SecurityOptions {
+            capabilities,
+            ..root()
+        },
+    );
     let output = cx.finish(&config).await?.output;
     let set = u64::from_str_radix(output.value("status")?, 16).unwrap_or_default();
-    expect::that("CHOWN (bit 0) dropped, KILL (bit 5) kept", set & 1 == 0 && set & (1 << 5) != 0, output.text())
+    expect::that(
+        "CHOWN (bit 0) dropped, KILL (bit 5) kept",
+        set & 1 == 0 && set & (1 << 5) != 0,
+        output.text(),
+    )
 }
 
 async fn unknown_capability(cx: Context) -> CaseResult {
-    let config = secured(&cx, ["uid"], SecurityOptions::default().add_capability("MAKE_COFFEE"));
+    let config = secured(
+        &cx,
+        ["uid"],
+        SecurityOptions::default().add_capability("MAKE_COFFEE"),
+    );
     let error = expect::permanent(cx.driver().create_container(&config).await, "CONFIGURATION_ERROR")?;
     expect::contains("a message", &error.to_string(), "MAKE_COFFEE")
 }
 
 async fn read_only_root(cx: Context) -> CaseResult {
-    let output = cx.output(["write", "/work/file", "1", ",", "mkdir", "/data/new", ",", "mount-at", "/"]).await?;
+    let output = cx
+        .output([
+            "write",
+            "/work/file",
+            "1",
+            ",",
+            "mkdir",
+            "/data/new",
+            ",",
+            "mount-at",
+            "/",
+        ])
+        .await?;
     output.expect_errno("write", "EROFS")?;
     output.expect_errno("mkdir", "EROFS")?;
-    expect::that("a mount of / that is ro", output.value("mount-at")?.ends_with(" ro"), output.text())
+    expect::that(
+        "a mount of / that is ro",
+        output.value("mount-at")?.ends_with(" ro"),
+        output.text(),
+    )
 }
 
 async fn tmp(cx: Context) -> CaseResult {
-    let output = cx.output(["write", "/tmp/file", "hello", ",", "mount-at", "/tmp", ",", "fill", "/tmp/full", "80"]).await?;
+    let output = cx
+        .output([
+            "write",
+            "/tmp/file",
+            "hello",
+            ",",
+            "mount-at",
+            "/tmp",
+            ",",
+            "fill",
+            "/tmp/full",
+            "80",
+        ])
+        .await?;
     output.expect("write", "5")?;
     output.expect("mount-at", "tmpfs rw")?;
     output.expect_errno("fill", "ENOSPC")?;
@@ -164,20 +321,33 @@ async fn tmp(cx: Context) -> CaseResult {
 }
 
 async fn writable_root(cx: Context) -> CaseResult {
-    let config = secured(&cx, ["write", "/work/file", "hello"], SecurityOptions::default().read_only(false));
+    let config = secured(
+        &cx,
+        ["write", "/work/file", "hello"],
+        SecurityOptions::default().read_only(false),
+    );
     cx.finish(&config).await?.output.expect("write", "5")
 }
 
 /// The set-uid program does not become root.
 async fn no_new_privileges(cx: Context) -> CaseResult {
-    let output = cx.output(["status", "NoNewPrivs", ",", "exec", "/suid", "uid"]).await?;
+    let output = cx
+        .output(["status", "NoNewPrivs", ",", "exec", "/suid", "uid"])
+        .await?;
     output.expect("status", "1")?;
     output.expect("uid", "1000")
 }
 
 async fn new_privileges(cx: Context) -> CaseResult {
     let security = SecurityOptions::default().no_new_privileges(false);
-    let output = cx.finish(&secured(&cx, ["status", "NoNewPrivs", ",", "exec", "/suid", "uid"], security)).await?.output;
+    let output = cx
+        .finish(&secured(
+            &cx,
+            ["status", "NoNewPrivs", ",", "exec", "/suid", "uid"],
+            security,
+        ))
+        .await?
+        .output;
     output.expect("status", "0")?;
     output.expect("uid", "0")
 }
@@ -188,33 +358,72 @@ async fn seccomp(cx: Context) -> CaseResult {
 
 async fn unconfined(cx: Context) -> CaseResult {
     let security = SecurityOptions::default().seccomp(SeccompProfile::Unconfined);
-    cx.finish(&secured(&cx, ["status", "Seccomp"], security)).await?.output.expect("status", "0")
+    cx.finish(&secured(&cx, ["status", "Seccomp"], security))
+        .await?
+        .output
+        .expect("status", "0")
 }
 
 async fn refuses(cx: Context, calls: &'static [&'static str]) -> CaseResult {
     let commands: Vec<&str> = calls.iter().flat_map(|call| ["try", call, ","]).collect();
     let output = cx.output(commands).await?;
-    calls.iter().try_for_each(|call| output.expect_refused(&format!("try-{call}")))
+    calls
+        .iter()
+        .try_for_each(|call| output.expect_refused(&format!("try-{call}")))
 }
 
 /// What is masked is empty or closed.
 async fn masked_paths(cx: Context) -> CaseResult {
-    let files = ["/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats"];
-    for path in files {
-        let output = cx.output(["size", path]).await?;
-        let empty = output.errno("size").is_some() || output.value("size")?.starts_with("0 ");
-        expect::that(format!("{path} empty or closed"), empty, output.text())?;
-    }
-    let output = cx.output(["try", "read-kcore", ",", "ls", "/sys/firmware", ",", "ls", "/proc/acpi", ",", "ls", "/proc/scsi"]).await?;
+    let files = [
+        "/proc/keys",
+        "/proc/timer_list",
+        "/proc/sched_debug",
+        "/proc/latency_stats",
+    ];
+    let directories = ["/sys/firmware", "/proc/acpi", "/proc/scsi"];
+    let sizes = files.iter().flat_map(|path| ["size", path, ","]);
+    let lists = directories.iter().flat_map(|path| ["ls", path, ","]);
+    let commands: Vec<&str> = ["try", "read-kcore", ","]
+        .into_iter()
+        .chain(sizes)
+        .chain(lists)
+        .collect();
+    let output = cx.output(commands).await?;
+    let empty = output.values("size").all(|size| size.starts_with("0 "));
+    expect::that("no content in masked files", empty, output.text())?;
     output.expect_refused("try-read-kcore")?;
-    expect::that("no entry in masked directories", output.values("ls").all(str::is_empty), output.text())
+    expect::that(
+        "no entry in masked directories",
+        output.values("ls").all(str::is_empty),
+        output.text(),
+    )
 }
 
 async fn read_only_paths(cx: Context) -> CaseResult {
-    let output = cx.finish(&secured(&cx, ["try", "write-sysrq", ",", "try", "write-sysctl", ",", "mount-at", "/sys"], root())).await?.output;
+    let output = cx
+        .finish(&secured(
+            &cx,
+            [
+                "try",
+                "write-sysrq",
+                ",",
+                "try",
+                "write-sysctl",
+                ",",
+                "mount-at",
+                "/sys",
+            ],
+            root(),
+        ))
+        .await?
+        .output;
     output.expect_refused("try-write-sysrq")?;
     output.expect_refused("try-write-sysctl")?;
-    expect::that("a mount of /sys that is ro", output.value("mount-at")?.ends_with(" ro"), output.text())
+    expect::that(
+        "a mount of /sys that is ro",
+        output.value("mount-at")?.ends_with(" ro"),
+        output.text(),
+    )
 }
 
 /// At most the init process, the program, and nothing of the host.
@@ -222,16 +431,30 @@ async fn own_proc(cx: Context) -> CaseResult {
     let output = cx.output(["ps", ",", "pid"]).await?;
     let processes: Vec<_> = output.values("proc").collect();
     expect::that("1 or 2 processes", (1..=2).contains(&processes.len()), &processes)?;
-    expect::that("process 1 among them", processes.iter().any(|process| process.starts_with("1 ")), &processes)?;
+    expect::that(
+        "process 1 among them",
+        processes.iter().any(|process| process.starts_with("1 ")),
+        &processes,
+    )?;
     expect::that("a small own pid", output.number("pid")? < 100, output.text())
 }
 
 async fn host_processes(cx: Context) -> CaseResult {
     // This very process, or one that does not exist: neither may be there.
     let pid = std::process::id().max(1000).to_string();
-    let output = cx.finish(&secured(&cx, ["signal-pid", &pid, "0", ",", "exists", &format!("/proc/{pid}")], root())).await?;
+    let output = cx
+        .finish(&secured(
+            &cx,
+            ["signal-pid", &pid, "0", ",", "exists", &format!("/proc/{pid}")],
+            root(),
+        ))
+        .await?;
     output.output.expect_errno("signal-pid", "ESRCH")?;
-    expect::equal("exit code of a look for its /proc directory", output.exit.exit_code, Some(1))
+    expect::equal(
+        "exit code of a look for its /proc directory",
+        output.exit.exit_code,
+        Some(1),
+    )
 }
 
 /// Two containers share none of the six; two that shared one with the host would share it with each other.
@@ -244,7 +467,11 @@ async fn namespaces(cx: Context) -> CaseResult {
     let (one, two) = (cx.lines(&one.id).await?, cx.lines(&two.id).await?);
     let (one, two): (Vec<_>, Vec<_>) = (one.values("readlink").collect(), two.values("readlink").collect());
     expect::equal("namespaces that can be read", (one.len(), two.len()), (6, 6))?;
-    let shared: Vec<_> = kinds.iter().zip(one.iter().zip(&two)).filter(|(_, (one, two))| one == two).collect();
+    let shared: Vec<_> = kinds
+        .iter()
+        .zip(one.iter().zip(&two))
+        .filter(|(_, (one, two))| one == two)
+        .collect();
     expect::that("no namespace in common", shared.is_empty(), &shared)
 }
 
@@ -267,9 +494,16 @@ async fn exec_descriptors(cx: Context) -> CaseResult {
 const ENGINES_NAMES: [&str; 6] = ["HOME", "HOSTNAME", "PATH", "TERM", "USER", "container"];
 
 async fn environment(cx: Context) -> CaseResult {
-    let output = cx.finish(&cx.config(["env-names"]).env("OF_CONFIG", "1")).await?.output;
+    let output = cx
+        .finish(&cx.config(["env-names"]).env("OF_CONFIG", "1"))
+        .await?
+        .output;
     let names: BTreeSet<_> = output.value("env-names")?.split(',').collect();
-    expect::that("the config's and the image's", names.contains("OF_CONFIG") && names.contains("IMAGE_ENV"), &names)?;
+    expect::that(
+        "the config's and the image's",
+        names.contains("OF_CONFIG") && names.contains("IMAGE_ENV"),
+        &names,
+    )?;
     let known = |name: &&str| ["OF_CONFIG", "IMAGE_ENV"].contains(name) || ENGINES_NAMES.contains(name);
     let strange: Vec<_> = names.into_iter().filter(|name| !known(name)).collect();
     expect::that("no other", strange.is_empty(), strange)
@@ -285,13 +519,28 @@ async fn exec_is_confined(cx: Context) -> CaseResult {
         let result = cx.driver().exec(&id, &spec).await?;
         let output = Lines::new(result.stdout.to_text());
         let values: Vec<_> = output.values("status").collect();
-        expect::equal(format!("{fields:?}"), values, [NO_CAPABILITY, NO_CAPABILITY, "1", "2"].to_vec())?;
+        expect::equal(
+            format!("{fields:?}"),
+            values,
+            [NO_CAPABILITY, NO_CAPABILITY, "1", "2"].to_vec(),
+        )?;
     }
     Ok(())
 }
 
 async fn network_none(cx: Context) -> CaseResult {
-    let output = cx.output(["interfaces", ",", "addresses", ",", "tcp-connect", "192.0.2.1", "80", "x"]).await?;
+    let output = cx
+        .output([
+            "interfaces",
+            ",",
+            "addresses",
+            ",",
+            "tcp-connect",
+            "192.0.2.1",
+            "80",
+            "x",
+        ])
+        .await?;
     output.expect("interfaces", "lo")?;
     output.expect("addresses", "127.0.0.1")?;
     output.expect_errno("tcp-connect", "ENETUNREACH")
@@ -299,7 +548,18 @@ async fn network_none(cx: Context) -> CaseResult {
 
 async fn metadata(cx: Context) -> CaseResult {
     let config = cx.config(["tcp-connect", "169.254.169.254", "80", "x", ",", "interfaces"]);
-    let output = cx.finish(&config.network(ContainerConfig::NETWORK_DEFAULT)).await?.output;
-    expect::that("an interface beside loopback", output.value("interfaces")? != "lo", output.text())?;
-    expect::that("no connection", output.errno("tcp-connect").is_some(), output.text())
+    let output = cx
+        .finish(&config.network(ContainerConfig::NETWORK_DEFAULT))
+        .await?
+        .output;
+    expect::that(
+        "an interface beside loopback",
+        output.value("interfaces")? != "lo",
+        output.text(),
+    )?;
+    expect::that(
+        "no connection",
+        output.errno("tcp-connect").is_some(),
+        output.text(),
+    )
 }
