@@ -91,3 +91,8 @@ pub use volume::{Volume, VolumeConfig};
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/USAGE_PATTERNS.md")]
 struct UsagePatterns;
+
+/// The examples of the page on errors compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/ERROR_HANDLING.md")]
+struct ErrorHandling;
