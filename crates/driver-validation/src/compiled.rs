@@ -13,6 +13,8 @@ use crate::schemas::{Form, generate};
 pub struct CompiledSchema {
     /// The validator. It fetches nothing, from the network or the disk.
     pub(crate) validator: Validator,
+    /// The schema itself.
+    pub(crate) schema: Value,
     /// All field names that the schema knows.
     pub(crate) names: Vec<String>,
 }
@@ -25,6 +27,7 @@ pub(crate) fn input_schema<T: JsonSchema>() -> CompiledSchema {
     CompiledSchema {
         validator: compile(&schema),
         names: names.into_iter().collect(),
+        schema,
     }
 }
 

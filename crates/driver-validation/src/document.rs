@@ -165,7 +165,7 @@ fn without_zero_fractions(value: &mut Value) {
 
 /// What the schema finds, and what the rules find in all that can be read.
 fn all_violations<T: Input>(value: &Value) -> Vec<Violation> {
-    let found = findings(&T::schema().validator, value, &T::schema().names);
+    let found = findings(T::schema(), value);
     let by_rules = salvage::<T>(value)
         .map(|input| input.broken_rules())
         .unwrap_or_default();
@@ -195,7 +195,7 @@ fn salvage<T: Input>(value: &Value) -> Option<T> {
     const ROUNDS: usize = 4;
     let mut value = value.clone();
     for round in 0..ROUNDS {
-        let mut broken: Vec<Finding> = findings(&T::schema().validator, &value, &[]);
+        let mut broken: Vec<Finding> = findings(T::schema(), &value);
         // First what has the wrong shape; if the rest cannot be read either, then all that is wrong.
         broken.retain(|finding| round > 1 || !matches!(finding.repair, Repair::Keep));
         if broken.is_empty()

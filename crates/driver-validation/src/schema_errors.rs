@@ -2,9 +2,10 @@
 
 use driver_errors::Violation;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{JsonType, ValidationError, Validator};
+use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
+use crate::compiled::CompiledSchema;
 use crate::report::{Show, Token};
 
 /// A broken rule of a schema, and what must go for the rest of the document to be readable.
@@ -25,16 +26,16 @@ pub(crate) enum Repair {
     Keep,
 }
 
-/// Everything that a schema finds wrong with a document; `names` are the known field names, for suggestions.
-pub(crate) fn findings(validator: &Validator, document: &Value, names: &[String]) -> Vec<Finding> {
+/// Everything that a schema finds wrong with a document.
+pub(crate) fn findings(schema: &CompiledSchema, document: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for error in validator.iter_errors(document) {
-        collect(&error, names, &mut findings);
+    for error in schema.validator.iter_errors(document) {
+        collect(&error, schema, &mut findings);
     }
     findings
 }
 
-fn collect(error: &ValidationError<'_>, names: &[String], findings: &mut Vec<Finding>) {
+fn collect(error: &ValidationError<'_>, schema: &CompiledSchema, findings: &mut Vec<Finding>) {
     use ValidationErrorKind as K;
     let at = error.instance_path().as_str();
     let mut add = |pointer: String, message: String, hint: Option<String>, repair| {
@@ -44,7 +45,7 @@ fn collect(error: &ValidationError<'_>, names: &[String], findings: &mut Vec<Fin
     };
     match error.kind() {
         K::AnyOf { context } | K::OneOfNotValid { context } => {
-            alternatives(error, context, names, findings);
+            alternatives(error, context, schema, findings);
         }
         K::AdditionalProperties { unexpected } => {
             for name in unexpected {
@@ -52,7 +53,7 @@ fn collect(error: &ValidationError<'_>, names: &[String], findings: &mut Vec<Fin
                 add(
                     pointer,
                     format!("unknown field {}", Show(name)),
-                    Some(suggestion(name, names)),
+                    Some(suggestion(name, &schema.names)),
                     Repair::Remove,
                 );
             }
@@ -76,29 +77,56 @@ fn collect(error: &ValidationError<'_>, names: &[String], findings: &mut Vec<Fin
             );
         }
         kind => {
-            let (message, is_shape) = value_message(kind);
+            let (message, is_shape) = value_message(kind, shown(error.instance(), at).as_deref());
             let repair = if is_shape { Repair::Drop } else { Repair::Keep };
-            add(at.to_owned(), message, None, repair);
+            let hint = matches!(kind, K::Pattern { .. })
+                .then(|| description(error, schema))
+                .flatten();
+            add(at.to_owned(), message, hint, repair);
         }
     }
 }
 
+/// The value for a message; not that of `base64`, which belongs to the workload.
+fn shown(value: &Value, at: &str) -> Option<String> {
+    match value {
+        Value::String(text) if !at.ends_with("/base64") => Some(Show(text).to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The description of the schema whose keyword failed.
+fn description(error: &ValidationError<'_>, schema: &CompiledSchema) -> Option<String> {
+    let (place, _) = error.schema_path().as_str().rsplit_once('/')?;
+    schema
+        .schema
+        .pointer(place)?
+        .get("description")?
+        .as_str()
+        .map(str::to_owned)
+}
+
 /// The message for a keyword on a value, and whether serde would stumble over it too.
-fn value_message(kind: &ValidationErrorKind) -> (String, bool) {
+fn value_message(kind: &ValidationErrorKind, value: Option<&str>) -> (String, bool) {
     use ValidationErrorKind as K;
+    let named = |message: String| match value {
+        Some(value) => format!("{value} {message}"),
+        None => message,
+    };
     match kind {
         K::Enum { options } => {
             let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
-            (one_of(options.iter()), true)
+            (named(one_of(options.iter())), true)
         }
-        K::Constant { expected_value } => (one_of(std::iter::once(&**expected_value)), true),
-        K::Minimum { limit } => (format!("must be at least {limit}"), false),
-        K::Maximum { limit } => (format!("must be at most {limit}"), false),
+        K::Constant { expected_value } => (named(one_of(std::iter::once(&**expected_value))), true),
+        K::Minimum { limit } => (named(format!("must be at least {limit}")), false),
+        K::Maximum { limit } => (named(format!("must be at most {limit}")), false),
         K::MinLength { limit } => (format!("must have at least {limit} characters"), false),
         K::MaxLength { limit } => (format!("must have at most {limit} characters"), false),
         K::MinItems { limit } => (format!("must have at least {limit} items"), false),
         K::MaxItems { limit } => (format!("must have at most {limit} items"), false),
-        K::Pattern { pattern } => (format!("must match {pattern}"), false),
+        K::Pattern { .. } => (named("must have another form".to_owned()), false),
         other => (format!("breaks the rule `{}`", other.keyword()), true),
     }
 }
@@ -108,7 +136,7 @@ fn value_message(kind: &ValidationErrorKind) -> (String, bool) {
 fn alternatives(
     error: &ValidationError<'_>,
     context: &[Vec<ValidationError<'static>>],
-    names: &[String],
+    schema: &CompiledSchema,
     findings: &mut Vec<Finding>,
 ) {
     let here = error.instance_path();
@@ -119,7 +147,13 @@ fn alternatives(
     };
     let constants: Vec<&Value> = context.iter().flatten().filter_map(constant).collect();
     if constants.len() >= context.len() && !error.instance().is_object() {
-        let violation = Violation::new(here.as_str(), one_of(constants.into_iter()));
+        let violation = Violation::new(
+            here.as_str(),
+            match shown(error.instance(), here.as_str()) {
+                Some(value) => format!("{value} {}", one_of(constants.into_iter())),
+                None => one_of(constants.into_iter()),
+            },
+        );
         findings.push(Finding {
             violation,
             repair: Repair::Drop,
@@ -131,7 +165,7 @@ fn alternatives(
         .find(|branch| !fails_by_type(branch))
         .or(context.first());
     for inner in branch.into_iter().flatten() {
-        collect(inner, names, findings);
+        collect(inner, schema, findings);
     }
 }
 
@@ -201,7 +235,12 @@ fn suggestion(name: &str, names: &[String]) -> String {
     let wanted = plain(name);
     let nearest = names
         .iter()
-        .map(|known| (distance(&wanted, &plain(known)), known))
+        .map(|known| {
+            // `mem` for `memory` counts as near.
+            let is_short = wanted.len() >= 3 && plain(known).starts_with(&wanted);
+            let distance = distance(&wanted, &plain(known));
+            (if is_short { distance.min(2) } else { distance }, known)
+        })
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, known)| *distance <= 2 && *distance < known.len());
     match nearest {
