@@ -9,6 +9,7 @@ mod config_args;
 mod drivers;
 mod failure;
 mod flags;
+mod log_handle;
 mod output;
 mod parse;
 mod pump;

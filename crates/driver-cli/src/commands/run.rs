@@ -1,6 +1,7 @@
 //! `run`: create, attach, start, and carry input, output, signals and the exit code.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,7 +17,7 @@ use crate::config_args::ConfigArgs;
 use crate::failure::{self, Failure, Outcome};
 use crate::pump::{self, Ending, Wiring};
 use crate::signals::Signals;
-use crate::{output, parse, terminal};
+use crate::{log_handle, output, parse, terminal};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ pub(crate) async fn run(app: &App, args: RunArgs) -> Outcome {
     // Not cut short by a signal: it is soon over, and then there is a container to remove.
     let container = app.driver.create_container(&config).await?;
     let run = Run {
-        driver: &*app.driver,
+        driver: &app.driver,
         container: &container,
         wiring: Wiring {
             stdin: config.stdin,
@@ -122,7 +123,7 @@ async fn pull_first(
 
 /// A container on its way.
 struct Run<'a> {
-    driver: &'a dyn ContainerDriver,
+    driver: &'a Arc<dyn ContainerDriver>,
     container: &'a ContainerInstance,
     wiring: Wiring,
 }
@@ -152,8 +153,19 @@ impl Run<'_> {
     /// Attaches before the start, so that not a byte is lost, and gives the exit code.
     async fn to_the_end(&self, signals: &mut Signals) -> Result<u8, Unfinished> {
         let id = &self.container.id;
-        let handle = self.driver.attach(id).await.map_err(Unfinished::Start)?;
+        let attached = match self.driver.attach(id).await {
+            Ok(handle) => Some(handle),
+            Err(error) if error.code() == "UNSUPPORTED_OPERATION" && !self.wiring.stdin => None,
+            Err(error) => return Err(Unfinished::Start(error)),
+        };
         self.driver.start_container(id).await.map_err(Unfinished::Start)?;
+        let handle = match attached {
+            Some(handle) => handle,
+            // The logs have everything from the start on.
+            None => log_handle::follow(self.driver.clone(), id)
+                .await
+                .map_err(|error| Unfinished::Broken(error.into()))?,
+        };
         let ending = pump::connect(handle, self.wiring, signals)
             .await
             .map_err(Unfinished::Broken)?;
