@@ -3,6 +3,8 @@
 use crate::case::{Case, Group};
 
 mod attach;
+mod capabilities;
+mod concurrency;
 mod config;
 mod create;
 mod events;
@@ -10,11 +12,13 @@ mod exec;
 mod exec_stream;
 mod files;
 mod health;
+mod idempotence;
 mod images;
 mod inside;
 mod limits;
 mod networks;
 mod ports;
+mod recovery;
 mod remove;
 mod security;
 mod start;
@@ -44,6 +48,10 @@ const GROUPS: &[(&str, fn(&mut Group))] = &[
     ("ports", ports::register),
     ("images", images::register),
     ("health", health::register),
+    ("capabilities", capabilities::register),
+    ("idempotence", idempotence::register),
+    ("concurrency", concurrency::register),
+    ("recovery", recovery::register),
 ];
 
 /// All cases of the suite.
