@@ -24,12 +24,20 @@ pub(crate) struct Context(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    factory: Arc<dyn DriverFactory>,
-    image: SuppliedImage,
-    capabilities: Capabilities,
+    setting: Setting,
     token: String,
     inventory: Arc<Inventory>,
     driver: Arc<dyn ContainerDriver>,
+}
+
+/// What all cases of a driver share.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) factory: Arc<dyn DriverFactory>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) image: SuppliedImage,
+    /// Whether the image is the factory's, not the suite's.
+    pub(crate) image_is_supplied: bool,
 }
 
 /// What a run to its end gave.
@@ -46,17 +54,13 @@ pub(crate) struct Finished {
 impl Context {
     /// Opens a driver for a case. The token is unique to the case.
     pub(crate) async fn open(
-        factory: Arc<dyn DriverFactory>,
-        image: SuppliedImage,
-        capabilities: Capabilities,
+        setting: Setting,
         token: String,
         inventory: Arc<Inventory>,
     ) -> Result<Self, CaseError> {
-        let driver = open(&factory, &inventory, OpenOptions::new(&token)).await?;
+        let driver = open(&setting.factory, &inventory, OpenOptions::new(&token)).await?;
         Ok(Self(Arc::new(Inner {
-            factory,
-            image,
-            capabilities,
+            setting,
             token,
             inventory,
             driver,
@@ -75,21 +79,21 @@ impl Context {
 
     /// The factory, for its hooks.
     pub(crate) fn factory(&self) -> &dyn DriverFactory {
-        self.0.factory.as_ref()
+        self.0.setting.factory.as_ref()
     }
 
     pub(crate) fn capabilities(&self) -> &Capabilities {
-        &self.0.capabilities
+        &self.0.setting.capabilities
     }
 
     pub(crate) fn supports(&self, capability: Capability) -> bool {
-        self.0.capabilities.supports(capability)
+        self.0.setting.capabilities.supports(capability)
     }
 
     /// Opens a second driver for the same owner, as a restarted application does.
     pub(crate) async fn open_again(&self) -> Result<Arc<dyn ContainerDriver>, CaseError> {
         open(
-            &self.0.factory,
+            &self.0.setting.factory,
             &self.0.inventory,
             OpenOptions::new(&self.0.token),
         )
@@ -105,13 +109,13 @@ impl Context {
             owner: self.0.token.clone(),
             deadlines,
         };
-        open(&self.0.factory, &self.0.inventory, options).await
+        open(&self.0.setting.factory, &self.0.inventory, options).await
     }
 
     /// Opens a driver for another owner, unique to this case as well.
     pub(crate) async fn open_other_owner(&self, suffix: &str) -> Result<Arc<dyn ContainerDriver>, CaseError> {
         open(
-            &self.0.factory,
+            &self.0.setting.factory,
             &self.0.inventory,
             OpenOptions::new(self.name(suffix)),
         )
@@ -140,12 +144,17 @@ impl Context {
 
     /// The image with the workload program.
     pub(crate) fn image(&self) -> &str {
-        &self.0.image.reference
+        &self.0.setting.image.reference
+    }
+
+    /// Whether the factory supplied the image: then it has no defaults and none of the suite's files.
+    pub(crate) fn image_is_supplied(&self) -> bool {
+        self.0.setting.image_is_supplied
     }
 
     /// The path of the workload program inside.
     pub(crate) fn program(&self) -> &str {
-        &self.0.image.program
+        &self.0.setting.image.program
     }
 
     /// An argv of the workload program.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use driver_types::{Capabilities, ContainerDriver};
+use driver_types::ContainerDriver;
 use futures_util::{StreamExt, stream};
 
-use crate::Context;
 use crate::case::{Case, CaseError, Failure};
+use crate::context::{Context, Setting};
 use crate::factory::{DriverFactory, OpenOptions, SuppliedImage};
 use crate::ledger;
 use crate::report::{CaseReport, Details, DriverReport, Outcome};
@@ -31,13 +31,10 @@ pub(crate) trait Progress: Send + Sync {
 
 /// A driver that can run here, with the image of the workload program.
 struct Subject {
-    factory: Arc<dyn DriverFactory>,
+    setting: Setting,
     driver: Arc<dyn ContainerDriver>,
-    capabilities: Capabilities,
-    image: SuppliedImage,
     /// Unique to this run.
     token: String,
-    imported: bool,
 }
 
 /// Runs the cases on the driver of a factory.
@@ -67,12 +64,12 @@ pub(crate) async fn run_driver(
     }
     reports.sort_by_key(|(index, _)| *index);
     let timings = if options.measure {
-        timing::measure(&subject.driver, &subject.image).await
+        timing::measure(&subject.driver, &subject.setting.image).await
     } else {
         Vec::new()
     };
     let details = Details {
-        capabilities: subject.capabilities.clone(),
+        capabilities: subject.setting.capabilities.clone(),
         timings,
     };
     let reports = reports.into_iter().map(|(_, report)| report).collect();
@@ -97,39 +94,42 @@ impl Subject {
         }
         let capabilities = driver.capabilities().await.map_err(|error| error.report())?;
         let supplied = factory.image().await;
-        let imported = supplied.is_none();
+        let image_is_supplied = supplied.is_some();
         let image = match supplied {
             Some(image) => image,
             None => import(factory.as_ref(), driver.as_ref(), &token).await?,
         };
-        Ok(Self {
+        let setting = Setting {
             factory,
-            driver,
             capabilities,
             image,
+            image_is_supplied,
+        };
+        Ok(Self {
+            setting,
+            driver,
             token,
-            imported,
         })
     }
 
     /// Removes the image again.
     async fn finish(self) -> Result<(), String> {
-        if self.imported {
-            let removed = self.driver.remove_image(&self.image.reference).await;
+        if !self.setting.image_is_supplied {
+            let removed = self.driver.remove_image(&self.setting.image.reference).await;
             removed.map_err(|error| format!("cannot remove the image of the suite: {}", error.report()))?;
         }
         Ok(())
     }
 
     async fn run_case(&self, index: usize, case: Arc<Case>) -> CaseReport {
-        if let Some(reason) = case.reason_to_skip(&self.capabilities) {
+        if let Some(reason) = case.reason_to_skip(&self.setting.capabilities) {
             return CaseReport::new(&case.id, Outcome::Skipped, Some(reason), Duration::ZERO);
         }
         let started = Instant::now();
         let token = format!("{}-{index:03}", self.token);
         let inventory = Arc::new(Inventory::default());
         let verdict = self.attempt(case.clone(), token.clone(), inventory.clone()).await;
-        let leaks = ledger::settle(self.factory.as_ref(), &inventory, &token).await;
+        let leaks = ledger::settle(self.setting.factory.as_ref(), &inventory, &token).await;
         let (outcome, reason) = judge(verdict, &leaks);
         CaseReport::new(&case.id, outcome, reason, started.elapsed())
     }
@@ -141,14 +141,10 @@ impl Subject {
         token: String,
         inventory: Arc<Inventory>,
     ) -> Result<(), CaseError> {
-        let (factory, image, capabilities) = (
-            self.factory.clone(),
-            self.image.clone(),
-            self.capabilities.clone(),
-        );
+        let setting = self.setting.clone();
         let timeout = case.timeout;
         let mut task = tokio::spawn(async move {
-            let context = Context::open(factory, image, capabilities, token, inventory).await?;
+            let context = Context::open(setting, token, inventory).await?;
             (case.run)(context).await
         });
         match tokio::time::timeout(timeout, &mut task).await {
