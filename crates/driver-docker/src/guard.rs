@@ -14,6 +14,7 @@ use bytes::Bytes;
 use driver_types::{ByteStream, DriverError, Operation, Result, Support};
 use tokio::sync::OnceCell;
 
+use crate::DRIVER_NAME;
 use crate::engine::Engine;
 use crate::error;
 use crate::failure::Failure;
@@ -68,6 +69,14 @@ fn usable(architecture: &str) -> Result<&'static Program, String> {
         "the engine runs on {normal} and the exec guard was built for {}; use a build of the driver for {normal}",
         program.architecture
     ))
+}
+
+/// Refuses an operation that needs the guard where it cannot be used.
+pub(crate) async fn require(engine: &Engine, operation: Operation) -> Result<()> {
+    let profile = engine.profile().await?;
+    usable(&profile.info.architecture).map(drop).map_err(|reason| {
+        DriverError::unsupported(operation.name(), DRIVER_NAME).with_context("reason", reason)
+    })
 }
 
 /// The mount that a new container needs for exec; `None` where exec is not supported. The first call for an engine
