@@ -107,7 +107,7 @@ fn number() -> impl Strategy<Value = u64> {
 
 prop_compose! {
     fn resources()(
-        cpu in prop_oneof![Just(0.5), Just(0.0), Just(0.01), Just(65_536.0), Just(f64::NAN), any::<f64>()],
+        cpu in prop_oneof![Just(0.5), Just(0.0), Just(0.01), Just(65_536.0), 0.01..100.0_f64, Just(f64::NAN), any::<f64>()],
         memory in number(), disk in number(), pids in number(),
     ) -> ResourceLimits {
         ResourceLimits { cpu, memory, disk, pids }
