@@ -2,8 +2,9 @@
 
 use driver_types::{
     Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerFilter, ErrorKind, HealthCheckConfig,
-    ImportOptions, NetworkConfig, Operation, PlanItem, PortMapping, PreflightCheck, PullPolicy, PullRequest, ReapPolicy, ResourceLimits, Result,
-    SecurityOptions, Signal, Support, SupportLevel, VolumeConfig, VolumeMount,
+    ImportOptions, NetworkConfig, Operation, PlanItem, PortMapping, PreflightCheck, PullPolicy, PullRequest,
+    ReapPolicy, ResourceLimits, Result, SecurityOptions, Signal, Support, SupportLevel, VolumeConfig,
+    VolumeMount,
 };
 use futures_util::stream;
 
@@ -17,41 +18,94 @@ const FIELD: &[&str] = &["5.declared", "5.config"];
 const PLAN: &[Capability] = &[Capability::Plan];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("answer_is_the_same_for_life", same_for_life).proves(&["5.declared"]);
-    group.case("reason_for_what_is_not_native", reasons).proves(&["5.reason"]);
-    group.case("default_config_is_accepted", default_config).proves(&["5.config"]);
-    for operation in Operation::ALL.iter().copied().filter(|operation| operation.info().capability.is_some()) {
+    group
+        .case("answer_is_the_same_for_life", same_for_life)
+        .proves(&["5.declared"]);
+    group
+        .case("reason_for_what_is_not_native", reasons)
+        .proves(&["5.reason"]);
+    group
+        .case("default_config_is_accepted", default_config)
+        .proves(&["5.config"]);
+    for operation in Operation::ALL
+        .iter()
+        .copied()
+        .filter(|operation| operation.info().capability.is_some())
+    {
         let name = format!("operation_{}", operation.name());
-        group.case(name, move |cx| operation_as_declared(cx, operation)).proves(BOTH);
+        group
+            .case(name, move |cx| operation_as_declared(cx, operation))
+            .proves(BOTH);
     }
     for field in FIELDS {
         let name = format!("field_of_{}", snake_case(field.capability.name()));
-        group.case(name, move |cx| field_as_declared(cx, field)).proves(FIELD);
+        group
+            .case(name, move |cx| field_as_declared(cx, field))
+            .proves(FIELD);
     }
-    group.case("missing_capability_refuses_the_field", missing_field).proves(&["5.config", "5.undeclared"]);
-    group.case("pull_policy_without_pulls", pull_policy).needs_missing(Capability::PullImage).proves(&["5.config"]);
-    group.case("plan_of_what_works", plan_of_what_works).needs(PLAN).proves(&["3.plan"]);
-    group.case("plan_tells_refusals", plan_tells_refusals).needs(PLAN).proves(&["3.plan"]);
-    group.case("plan_has_no_side_effect", plan_has_no_side_effect).needs(PLAN).proves(&["3.plan"]);
-    group.case("plan_of_an_invalid_config", plan_of_an_invalid_config).needs(PLAN).proves(&["3.plan"]);
-    group.case("preflight_tells_remedies", preflight).needs(&[Capability::Preflight]).proves(&["3.preflight"]);
+    group
+        .case("missing_capability_refuses_the_field", missing_field)
+        .proves(&["5.config", "5.undeclared"]);
+    group
+        .case("pull_policy_without_pulls", pull_policy)
+        .needs_missing(Capability::PullImage)
+        .proves(&["5.config"]);
+    group
+        .case("plan_of_what_works", plan_of_what_works)
+        .needs(PLAN)
+        .proves(&["3.plan"]);
+    group
+        .case("plan_tells_refusals", plan_tells_refusals)
+        .needs(PLAN)
+        .proves(&["3.plan"]);
+    group
+        .case("plan_has_no_side_effect", plan_has_no_side_effect)
+        .needs(PLAN)
+        .proves(&["3.plan"]);
+    group
+        .case("plan_of_an_invalid_config", plan_of_an_invalid_config)
+        .needs(PLAN)
+        .proves(&["3.plan"]);
+    group
+        .case("preflight_tells_remedies", preflight)
+        .needs(&[Capability::Preflight])
+        .proves(&["3.preflight"]);
 }
 
 fn snake_case(name: &str) -> String {
-    name.chars().flat_map(|c| c.is_uppercase().then_some('_').into_iter().chain(c.to_lowercase())).collect()
+    name.chars()
+        .flat_map(|c| {
+            c.is_uppercase()
+                .then_some('_')
+                .into_iter()
+                .chain(c.to_lowercase())
+        })
+        .collect()
 }
 
 async fn same_for_life(cx: Context) -> CaseResult {
     let first = cx.driver().capabilities().await?;
-    expect::equal("the second answer", cx.driver().capabilities().await?, first.clone())?;
-    expect::equal("the answer of a driver opened again", cx.open_again().await?.capabilities().await?, first)
+    expect::equal(
+        "the second answer",
+        cx.driver().capabilities().await?,
+        first.clone(),
+    )?;
+    expect::equal(
+        "the answer of a driver opened again",
+        cx.open_again().await?.capabilities().await?,
+        first,
+    )
 }
 
 async fn reasons(cx: Context) -> CaseResult {
     let silent = |support: &Support| {
         support.level != SupportLevel::Native && support.reason.as_ref().is_none_or(String::is_empty)
     };
-    let bare: Vec<_> = cx.capabilities().iter().filter(|(_, support)| silent(support)).collect();
+    let bare: Vec<_> = cx
+        .capabilities()
+        .iter()
+        .filter(|(_, support)| silent(support))
+        .collect();
     expect::that("a reason for each that is not native", bare.is_empty(), bare)
 }
 
@@ -82,19 +136,32 @@ async fn call(cx: &Context, driver: &dyn ContainerDriver, operation: Operation) 
         Operation::GetVolume => driver.get_volume(id).await.map(drop),
         Operation::ListNetworks => driver.list_networks().await.map(drop),
         Operation::GetNetwork => driver.get_network(id).await.map(drop),
-        Operation::PullImage => driver.pull_image(&PullRequest::new("NOT/a/reference")).await.map(drop),
-        Operation::ImportImage => {
-            driver.import_image(&ImportOptions::new("NOT/a/reference"), Box::pin(stream::empty())).await.map(drop)
-        }
+        Operation::PullImage => driver
+            .pull_image(&PullRequest::new("NOT/a/reference"))
+            .await
+            .map(drop),
+        Operation::ImportImage => driver
+            .import_image(&ImportOptions::new("NOT/a/reference"), Box::pin(stream::empty()))
+            .await
+            .map(drop),
         Operation::ListImages => driver.list_images().await.map(drop),
         Operation::GetImage => driver.get_image(&cx.image_name("unknown")).await.map(drop),
         Operation::RemoveImage => driver.remove_image(&cx.image_name("unknown")).await,
         Operation::UpdateResources => driver.update_resources(id, &ResourceLimits::default()).await,
-        Operation::SnapshotContainer => driver.snapshot_container(id, &cx.image_name("never")).await.map(drop),
+        Operation::SnapshotContainer => driver
+            .snapshot_container(id, &cx.image_name("never"))
+            .await
+            .map(drop),
         Operation::Preflight => driver.preflight().await.map(drop),
         Operation::Plan => driver.plan(&cx.config(NOTHING)).await.map(drop),
         Operation::Recover => driver.recover().await.map(drop),
-        Operation::Reap => driver.reap(&ReapPolicy { dry_run: true, ..ReapPolicy::default() }).await.map(drop),
+        Operation::Reap => driver
+            .reap(&ReapPolicy {
+                dry_run: true,
+                ..ReapPolicy::default()
+            })
+            .await
+            .map(drop),
         Operation::Shutdown => driver.shutdown(Default::default()).await,
         _ => Ok(()),
     }
@@ -103,22 +170,35 @@ async fn call(cx: &Context, driver: &dyn ContainerDriver, operation: Operation) 
 /// Whether the operation is about one container, whose id is looked up before anything else.
 fn takes_a_container(operation: Operation) -> bool {
     let name = operation.name();
-    name.contains("container") || matches!(name, "exec" | "exec_stream" | "attach" | "stream_logs" | "copy_into" | "copy_from")
+    name.contains("container")
+        || matches!(
+            name,
+            "exec" | "exec_stream" | "attach" | "stream_logs" | "copy_into" | "copy_from"
+        )
 }
 
 /// A driver of its own: one of the operations ends it.
 async fn operation_as_declared(cx: Context, operation: Operation) -> CaseResult {
     let driver = cx.open_other_owner("declared").await?;
     let called = call(&cx, driver.as_ref(), operation).await;
-    let declared = operation.info().capability.is_none_or(|capability| cx.supports(capability));
+    let declared = operation
+        .info()
+        .capability
+        .is_none_or(|capability| cx.supports(capability));
     if declared && takes_a_container(operation) {
         expect::permanent(called, "CONTAINER_NOT_FOUND").map(drop)
     } else if declared {
-        let supported = called.as_ref().err().is_none_or(|error| error.code() != "UNSUPPORTED_OPERATION");
+        let supported = called
+            .as_ref()
+            .err()
+            .is_none_or(|error| error.code() != "UNSUPPORTED_OPERATION");
         expect::that("an operation that is supported", supported, called)
     } else {
         let error = expect::permanent(called, "UNSUPPORTED_OPERATION")?;
-        let wanted = ErrorKind::Unsupported { operation: operation.name().to_owned(), driver: cx.driver().name().to_owned() };
+        let wanted = ErrorKind::Unsupported {
+            operation: operation.name().to_owned(),
+            driver: cx.driver().name().to_owned(),
+        };
         expect::equal("payload", error.kind(), &wanted)?;
         let left = driver.list_containers(&ContainerFilter::default()).await?;
         expect::that("no side effect", left.is_empty(), left)
@@ -139,41 +219,81 @@ const fn field(
     pointer: &'static str,
     wish: fn(&Context, ContainerConfig) -> ContainerConfig,
 ) -> Field {
-    Field { capability, pointer, wish }
+    Field {
+        capability,
+        pointer,
+        wish,
+    }
 }
 
 const FIELDS: [Field; 15] = [
     field(Capability::Attach, "/stdin", |_, config| config.stdin(true)),
     field(Capability::Tty, "/tty", |_, config| config.tty(true)),
-    field(Capability::Volumes, "/volumes", |cx, config| config.volume(VolumeMount::new(cx.name("v"), "/data"))),
-    field(Capability::BindMounts, "/volumes", |_, config| config.volume(VolumeMount::new("/usr", "/data").read_only(true))),
-    field(Capability::Tmpfs, "/tmpfs", |_, config| config.tmpfs("/scratch", 8)),
-    field(Capability::Networks, "/network", |cx, config| config.network(cx.name("n"))),
-    field(Capability::NetworkDefault, "/network", |_, config| config.network(ContainerConfig::NETWORK_DEFAULT)),
-    field(Capability::NetworkHost, "/network", |_, config| config.network(ContainerConfig::NETWORK_HOST)),
-    field(Capability::PortsTcp, "/ports", |cx, config| networked(cx, config).port(PortMapping::tcp(7000))),
-    field(Capability::PortsUdp, "/ports", |cx, config| networked(cx, config).port(PortMapping::udp(7000))),
-    field(Capability::Hostname, "/hostname", |_, config| config.hostname("chosen-name")),
-    field(Capability::Dns, "/dns", |cx, config| networked(cx, config).dns("198.51.100.53")),
-    field(Capability::ExtraHosts, "/extraHosts", |cx, config| networked(cx, config).extra_host("a.example", "198.51.100.7")),
+    field(Capability::Volumes, "/volumes", |cx, config| {
+        config.volume(VolumeMount::new(cx.name("v"), "/data"))
+    }),
+    field(Capability::BindMounts, "/volumes", |_, config| {
+        config.volume(VolumeMount::new("/usr", "/data").read_only(true))
+    }),
+    field(Capability::Tmpfs, "/tmpfs", |_, config| {
+        config.tmpfs("/scratch", 8)
+    }),
+    field(Capability::Networks, "/network", |cx, config| {
+        config.network(cx.name("n"))
+    }),
+    field(Capability::NetworkDefault, "/network", |_, config| {
+        config.network(ContainerConfig::NETWORK_DEFAULT)
+    }),
+    field(Capability::NetworkHost, "/network", |_, config| {
+        config.network(ContainerConfig::NETWORK_HOST)
+    }),
+    field(Capability::PortsTcp, "/ports", |cx, config| {
+        networked(cx, config).port(PortMapping::tcp(7000))
+    }),
+    field(Capability::PortsUdp, "/ports", |cx, config| {
+        networked(cx, config).port(PortMapping::udp(7000))
+    }),
+    field(Capability::Hostname, "/hostname", |_, config| {
+        config.hostname("chosen-name")
+    }),
+    field(Capability::Dns, "/dns", |cx, config| {
+        networked(cx, config).dns("198.51.100.53")
+    }),
+    field(Capability::ExtraHosts, "/extraHosts", |cx, config| {
+        networked(cx, config).extra_host("a.example", "198.51.100.7")
+    }),
     field(Capability::HealthCheck, "/healthcheck", |cx, config| {
         config.healthcheck(HealthCheckConfig::command(cx.argv(["exit", "0"])))
     }),
-    field(Capability::LinuxCapabilities, "/security/capabilities", |_, config| {
-        config.security(SecurityOptions::default().add_capability("NET_BIND_SERVICE"))
-    }),
+    field(
+        Capability::LinuxCapabilities,
+        "/security/capabilities",
+        |_, config| config.security(SecurityOptions::default().add_capability("NET_BIND_SERVICE")),
+    ),
 ];
 
 /// On a network, where there is one: some wishes make no sense without.
 fn networked(cx: &Context, config: ContainerConfig) -> ContainerConfig {
-    if cx.supports(Capability::NetworkDefault) { config.network(ContainerConfig::NETWORK_DEFAULT) } else { config }
+    if cx.supports(Capability::NetworkDefault) {
+        config.network(ContainerConfig::NETWORK_DEFAULT)
+    } else {
+        config
+    }
 }
 
 /// Makes what the wish of a config is about.
 async fn prepare(cx: &Context, capability: Capability) -> std::result::Result<(), CaseError> {
     match capability {
-        Capability::Volumes => cx.driver().create_volume(&VolumeConfig::new(cx.name("v"))).await.map(drop)?,
-        Capability::Networks => cx.driver().create_network(&NetworkConfig::new(cx.name("n"))).await.map(drop)?,
+        Capability::Volumes => cx
+            .driver()
+            .create_volume(&VolumeConfig::new(cx.name("v")))
+            .await
+            .map(drop)?,
+        Capability::Networks => cx
+            .driver()
+            .create_network(&NetworkConfig::new(cx.name("n")))
+            .await
+            .map(drop)?,
         _ => {}
     }
     Ok(())
@@ -183,7 +303,10 @@ async fn prepare(cx: &Context, capability: Capability) -> std::result::Result<()
 async fn refused(cx: &Context, field: Field) -> CaseResult {
     let config = (field.wish)(cx, cx.config(NOTHING));
     let error = expect::permanent(cx.driver().create_container(&config).await, "CONFIGURATION_ERROR")?;
-    let named = error.violation_list().iter().any(|violation| violation.pointer.starts_with(field.pointer));
+    let named = error
+        .violation_list()
+        .iter()
+        .any(|violation| violation.pointer.starts_with(field.pointer));
     expect::that(format!("a violation at {}", field.pointer), named, &error)?;
     let left = cx.driver().list_containers(&ContainerFilter::default()).await?;
     expect::that("no side effect", left.is_empty(), left)
@@ -199,7 +322,10 @@ async fn field_as_declared(cx: Context, field: Field) -> CaseResult {
 
 /// The fields whose capability this driver does not declare.
 fn missing(cx: &Context) -> Vec<Field> {
-    FIELDS.into_iter().filter(|field| !cx.supports(field.capability)).collect()
+    FIELDS
+        .into_iter()
+        .filter(|field| !cx.supports(field.capability))
+        .collect()
 }
 
 async fn missing_field(cx: Context) -> CaseResult {
@@ -222,10 +348,21 @@ async fn plan_of_what_works(cx: Context) -> CaseResult {
     let config = cx.config(NOTHING);
     let plan = cx.driver().plan(&config).await?;
     expect::that("a feasible plan", plan.feasible, &plan)?;
-    expect::equal("driver and image", (plan.driver.as_str(), &plan.image), (cx.driver().name(), &config.image))?;
+    expect::equal(
+        "driver and image",
+        (plan.driver.as_str(), &plan.image),
+        (cx.driver().name(), &config.image),
+    )?;
     expect::equal("pull of an image that is here", plan.pull, false)?;
-    expect::that("no item refused", plan.items.iter().all(|item| item.support != SupportLevel::None), &plan)?;
-    let reasoned = plan.items.iter().all(|item| item.support == SupportLevel::Native || item.reason.is_some());
+    expect::that(
+        "no item refused",
+        plan.items.iter().all(|item| item.support != SupportLevel::None),
+        &plan,
+    )?;
+    let reasoned = plan
+        .items
+        .iter()
+        .all(|item| item.support == SupportLevel::Native || item.reason.is_some());
     expect::that("a reason for each item that is not native", reasoned, &plan)?;
     cx.create(&config).await.map(drop)
 }
@@ -237,11 +374,21 @@ async fn plan_tells_refusals(cx: Context) -> CaseResult {
     }
     for field in missing {
         let plan = cx.driver().plan(&(field.wish)(&cx, cx.config(NOTHING))).await?;
-        expect::that(format!("a plan that is not feasible for {}", field.pointer), !plan.feasible, &plan)?;
+        expect::that(
+            format!("a plan that is not feasible for {}", field.pointer),
+            !plan.feasible,
+            &plan,
+        )?;
         let refused = |item: &PlanItem| {
-            item.pointer.starts_with(field.pointer) && item.support == SupportLevel::None && item.reason.is_some()
+            item.pointer.starts_with(field.pointer)
+                && item.support == SupportLevel::None
+                && item.reason.is_some()
         };
-        expect::that(format!("a reasoned refusal at {}", field.pointer), plan.items.iter().any(refused), &plan)?;
+        expect::that(
+            format!("a reasoned refusal at {}", field.pointer),
+            plan.items.iter().any(refused),
+            &plan,
+        )?;
     }
     Ok(())
 }
@@ -257,7 +404,10 @@ async fn plan_has_no_side_effect(cx: Context) -> CaseResult {
 }
 
 async fn plan_of_an_invalid_config(cx: Context) -> CaseResult {
-    let config = cx.config(NOTHING).resources(ResourceLimits::default().pids(0)).working_dir("relative");
+    let config = cx
+        .config(NOTHING)
+        .resources(ResourceLimits::default().pids(0))
+        .working_dir("relative");
     let planned = expect::permanent(cx.driver().plan(&config).await, "CONFIGURATION_ERROR")?;
     let created = expect::permanent(cx.driver().create_container(&config).await, "CONFIGURATION_ERROR")?;
     expect::equal("violations", planned.violation_list(), created.violation_list())
@@ -266,7 +416,15 @@ async fn plan_of_an_invalid_config(cx: Context) -> CaseResult {
 async fn preflight(cx: Context) -> CaseResult {
     let preflight = cx.driver().preflight().await?;
     expect::that("a check", !preflight.checks.is_empty(), &preflight)?;
-    expect::that("no failure on a machine that runs this", preflight.is_ok(), &preflight)?;
+    expect::that(
+        "no failure on a machine that runs this",
+        preflight.is_ok(),
+        &preflight,
+    )?;
     let remedied = |check: &PreflightCheck| check.status == CheckStatus::Ok || check.remedy.is_some();
-    expect::that("a remedy for what is not ok", preflight.checks.iter().all(remedied), &preflight)
+    expect::that(
+        "a remedy for what is not ok",
+        preflight.checks.iter().all(remedied),
+        &preflight,
+    )
 }

@@ -14,27 +14,58 @@ const OTHER: &[&str] = &["3.create.requestId.other"];
 const TABLE: &[&str] = &["2.table"];
 
 pub(super) fn register(group: &mut Group) {
-    group.case("create_with_request_id", create_with_request_id).proves(REQUEST);
-    group.case("create_with_request_id_in_every_status", in_every_status).proves(REQUEST);
-    group.case("create_with_request_id_and_defaults_said", defaults_said).proves(REQUEST);
-    group.case("create_with_request_id_after_removal", after_removal).proves(REQUEST);
-    group.case("request_id_with_another_config", another_config).proves(OTHER);
-    group.case("create_without_request_id_makes_another", without_request_id).proves(REQUEST);
+    group
+        .case("create_with_request_id", create_with_request_id)
+        .proves(REQUEST);
+    group
+        .case("create_with_request_id_in_every_status", in_every_status)
+        .proves(REQUEST);
+    group
+        .case("create_with_request_id_and_defaults_said", defaults_said)
+        .proves(REQUEST);
+    group
+        .case("create_with_request_id_after_removal", after_removal)
+        .proves(REQUEST);
+    group
+        .case("request_id_with_another_config", another_config)
+        .proves(OTHER);
+    group
+        .case("create_without_request_id_makes_another", without_request_id)
+        .proves(REQUEST);
     group.case("start_running", start_running).proves(TABLE);
     group.case("stop_stopped", stop_stopped).proves(TABLE);
     group.case("stop_created", stop_created).proves(TABLE);
     group.case("stop_exited", stop_exited).proves(TABLE);
-    group.case("pause_paused", pause_paused).needs(&[Capability::Pause]).proves(TABLE);
-    group.case("resume_running", resume_running).needs(&[Capability::Pause]).proves(TABLE);
-    group.case("remove_again_with_ignore_missing", remove_again).proves(&["2.unknown"]);
-    group.case("update_again", update_again).needs(&[Capability::UpdateResources]).proves(&["3.update"]);
-    group.case("shutdown_again", shutdown_again).needs(&[Capability::Shutdown]).proves(&["3.shutdown"]);
+    group
+        .case("pause_paused", pause_paused)
+        .needs(&[Capability::Pause])
+        .proves(TABLE);
+    group
+        .case("resume_running", resume_running)
+        .needs(&[Capability::Pause])
+        .proves(TABLE);
+    group
+        .case("remove_again_with_ignore_missing", remove_again)
+        .proves(&["2.unknown"]);
+    group
+        .case("update_again", update_again)
+        .needs(&[Capability::UpdateResources])
+        .proves(&["3.update"]);
+    group
+        .case("shutdown_again", shutdown_again)
+        .needs(&[Capability::Shutdown])
+        .proves(&["3.shutdown"]);
 }
 
 /// A config with a request id and a field of every kind.
 fn requested(cx: &Context) -> ContainerConfig {
-    let config = cx.config(["forever"]).env("NAME", "value").label("kind", "requested");
-    config.request_id(cx.name("request")).resources(ResourceLimits::default().memory(64))
+    let config = cx
+        .config(["forever"])
+        .env("NAME", "value")
+        .label("kind", "requested");
+    config
+        .request_id(cx.name("request"))
+        .resources(ResourceLimits::default().memory(64))
 }
 
 async fn create_with_request_id(cx: Context) -> CaseResult {
@@ -50,10 +81,18 @@ async fn in_every_status(cx: Context) -> CaseResult {
     let id = cx.create(&requested(&cx)).await?.id;
     cx.driver().start_container(&id).await?;
     let running = cx.create(&requested(&cx)).await?;
-    expect::equal("id and status", (&running.id, running.status), (&id, ContainerStatus::Running))?;
+    expect::equal(
+        "id and status",
+        (&running.id, running.status),
+        (&id, ContainerStatus::Running),
+    )?;
     cx.driver().stop_container(&id, &StopOptions::force()).await?;
     let stopped = cx.create(&requested(&cx)).await?;
-    expect::equal("id and status", (&stopped.id, stopped.status), (&id, ContainerStatus::Stopped))
+    expect::equal(
+        "id and status",
+        (&stopped.id, stopped.status),
+        (&id, ContainerStatus::Stopped),
+    )
 }
 
 /// A config that says what is the default anyway is an equal one.
@@ -67,8 +106,14 @@ async fn defaults_said(cx: Context) -> CaseResult {
 
 async fn after_removal(cx: Context) -> CaseResult {
     let first = cx.create(&requested(&cx)).await?;
-    cx.driver().remove_container(&first.id, &RemoveOptions::default()).await?;
-    expect::differs("id of a new container", cx.create(&requested(&cx)).await?.id, first.id)
+    cx.driver()
+        .remove_container(&first.id, &RemoveOptions::default())
+        .await?;
+    expect::differs(
+        "id of a new container",
+        cx.create(&requested(&cx)).await?.id,
+        first.id,
+    )
 }
 
 async fn another_config(cx: Context) -> CaseResult {
@@ -86,11 +131,18 @@ async fn another_config(cx: Context) -> CaseResult {
         expect::that("no value of env", !format!("{error:?}").contains("other"), &error)?;
     }
     let listed = cx.driver().list_containers(&ContainerFilter::default()).await?;
-    expect::that("the first container only", listed.len() == 1 && listed[0].id == first.id, &listed)
+    expect::that(
+        "the first container only",
+        listed.len() == 1 && listed[0].id == first.id,
+        &listed,
+    )
 }
 
 async fn without_request_id(cx: Context) -> CaseResult {
-    let (one, two) = (cx.create(&cx.config(NOTHING)).await?, cx.create(&cx.config(NOTHING)).await?);
+    let (one, two) = (
+        cx.create(&cx.config(NOTHING)).await?,
+        cx.create(&cx.config(NOTHING)).await?,
+    );
     expect::differs("id", &one.id, &two.id)?;
     expect::differs("name", &one.name, &two.name)
 }
@@ -100,7 +152,11 @@ async fn start_running(cx: Context) -> CaseResult {
     cx.driver().start_container(&first.id).await?;
     let again = cx.get(&first.id).await?;
     let facts = (again.status, again.started_at, again.restarts);
-    expect::equal("status, start, restarts", facts, (ContainerStatus::Running, first.started_at, 0))
+    expect::equal(
+        "status, start, restarts",
+        facts,
+        (ContainerStatus::Running, first.started_at, 0),
+    )
 }
 
 async fn stop_stopped(cx: Context) -> CaseResult {
@@ -113,17 +169,33 @@ async fn stop_stopped(cx: Context) -> CaseResult {
 
 async fn stop_created(cx: Context) -> CaseResult {
     let created = cx.create(&cx.config(["forever"])).await?;
-    cx.driver().stop_container(&created.id, &StopOptions::default()).await?;
-    expect::equal("status", cx.get(&created.id).await?.status, ContainerStatus::Created)?;
+    cx.driver()
+        .stop_container(&created.id, &StopOptions::default())
+        .await?;
+    expect::equal(
+        "status",
+        cx.get(&created.id).await?.status,
+        ContainerStatus::Created,
+    )?;
     cx.driver().start_container(&created.id).await?;
-    expect::equal("restarts of the first run", cx.get(&created.id).await?.restarts, 0)
+    expect::equal(
+        "restarts of the first run",
+        cx.get(&created.id).await?.restarts,
+        0,
+    )
 }
 
 async fn stop_exited(cx: Context) -> CaseResult {
     let exited = cx.finish(&cx.config(["exit", "3"])).await?.container;
-    cx.driver().stop_container(&exited.id, &StopOptions::default()).await?;
+    cx.driver()
+        .stop_container(&exited.id, &StopOptions::default())
+        .await?;
     let after = cx.get(&exited.id).await?;
-    expect::equal("status and exit", (after.status, after.exit), (ContainerStatus::Exited, exited.exit))
+    expect::equal(
+        "status and exit",
+        (after.status, after.exit),
+        (ContainerStatus::Exited, exited.exit),
+    )
 }
 
 async fn pause_paused(cx: Context) -> CaseResult {
@@ -132,19 +204,30 @@ async fn pause_paused(cx: Context) -> CaseResult {
     cx.driver().pause_container(&id).await?;
     expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Paused)?;
     cx.driver().resume_container(&id).await?;
-    expect::equal("status after one resume", cx.get(&id).await?.status, ContainerStatus::Running)
+    expect::equal(
+        "status after one resume",
+        cx.get(&id).await?.status,
+        ContainerStatus::Running,
+    )
 }
 
 async fn resume_running(cx: Context) -> CaseResult {
     let first = cx.run(&cx.config(["forever"])).await?;
     cx.driver().resume_container(&first.id).await?;
     let again = cx.get(&first.id).await?;
-    expect::equal("status and start", (again.status, again.started_at), (ContainerStatus::Running, first.started_at))
+    expect::equal(
+        "status and start",
+        (again.status, again.started_at),
+        (ContainerStatus::Running, first.started_at),
+    )
 }
 
 async fn remove_again(cx: Context) -> CaseResult {
     let id = cx.create(&cx.config(NOTHING)).await?.id;
-    let options = RemoveOptions { ignore_missing: true, ..RemoveOptions::default() };
+    let options = RemoveOptions {
+        ignore_missing: true,
+        ..RemoveOptions::default()
+    };
     cx.driver().remove_container(&id, &options).await?;
     cx.driver().remove_container(&id, &options).await?;
     expect::equal("container", cx.driver().get_container(&id).await?, None)

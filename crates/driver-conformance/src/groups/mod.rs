@@ -4,9 +4,11 @@ use crate::case::{Case, Group};
 
 mod attach;
 mod capabilities;
+mod cleanup;
 mod concurrency;
 mod config;
 mod create;
+mod errors;
 mod events;
 mod exec;
 mod exec_stream;
@@ -16,16 +18,21 @@ mod idempotence;
 mod images;
 mod inside;
 mod limits;
+mod logs;
 mod networks;
+mod pause;
 mod ports;
+mod query;
 mod recovery;
 mod remove;
 mod security;
+mod signal;
 mod start;
 mod state;
 mod stats;
 mod stop;
 mod volumes;
+mod wait;
 
 /// Every group with the function that registers its cases, in the order of reports.
 const GROUPS: &[(&str, fn(&mut Group))] = &[
@@ -35,6 +42,11 @@ const GROUPS: &[(&str, fn(&mut Group))] = &[
     ("stop", stop::register),
     ("remove", remove::register),
     ("state", state::register),
+    ("query", query::register),
+    ("logs", logs::register),
+    ("wait", wait::register),
+    ("signal", signal::register),
+    ("pause", pause::register),
     ("exec", exec::register),
     ("exec_stream", exec_stream::register),
     ("attach", attach::register),
@@ -52,6 +64,8 @@ const GROUPS: &[(&str, fn(&mut Group))] = &[
     ("idempotence", idempotence::register),
     ("concurrency", concurrency::register),
     ("recovery", recovery::register),
+    ("errors", errors::register),
+    ("cleanup", cleanup::register),
 ];
 
 /// All cases of the suite.

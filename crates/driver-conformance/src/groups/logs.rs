@@ -1,0 +1,485 @@
+//! `get_container_logs` and `stream_logs`.
+
+use std::time::Duration;
+
+use driver_types::{
+    Capability, ContainerDriverExt, ContainerStatus, LogFrame, LogOptions, OutputStream, StopOptions,
+};
+use futures_util::{StreamExt, TryStreamExt};
+
+use crate::Context;
+use crate::case::{CaseError, CaseResult, Group};
+use crate::expect;
+
+/// Bytes that a log must carry unchanged: a frame header of Docker with a huge length, bytes that are not UTF-8, NUL,
+/// terminal escapes, a lone carriage return, and no newline at the end.
+const HOSTILE: &[u8] =
+    b"\x01\x00\x00\x00\x7f\xff\xff\xff\xc3\x28\x00\x1b[2J\r\n\xff\xfe{\"log\":\"\\u0000\"}\n\x02\x00\x00\x00\x00\x00\x00\x05end";
+
+pub(super) fn register(group: &mut Group) {
+    group
+        .case("in_every_status", in_every_status)
+        .proves(&["3.logs.status"]);
+    group
+        .case("both_streams", both_streams)
+        .proves(&["3.logs.options"]);
+    group.case("one_stream", one_stream).proves(&["3.logs.options"]);
+    group
+        .case("order_of_arrival", order_of_arrival)
+        .proves(&["3.logs.order"]);
+    group.case("tail_zero", tail_zero).proves(&["3.logs.options"]);
+    group
+        .case("tail_counts_lines", tail_counts_lines)
+        .proves(&["3.logs.options"]);
+    group
+        .case("tail_more_than_there_is", tail_more_than_there_is)
+        .proves(&["3.logs.options"]);
+    group.case("timestamps", timestamps).proves(&["3.logs.options"]);
+    group
+        .case("since_and_until", since_and_until)
+        .proves(&["3.logs.options"])
+        .needs(&[Capability::StreamLogs]);
+    group
+        .case("follow_is_refused", follow_is_refused)
+        .proves(&["3.logs.follow"]);
+    group
+        .case("not_utf8_is_replaced", not_utf8_is_replaced)
+        .proves(&["3.logs.order"]);
+    group
+        .case("last_line_without_newline", last_line_without_newline)
+        .proves(&["3.logs.order"]);
+    group.case("long_line", long_line).proves(&["3.logs.order"]);
+    group.case("large_log", large_log).proves(&["3.logs.order"]);
+    group
+        .case("terminal", terminal)
+        .proves(&["1.config.tty"])
+        .needs(&[Capability::Tty]);
+    let streamed = |case: &mut crate::Case| {
+        case.proves(&["3.streamLogs"]).needs(&[Capability::StreamLogs]);
+    };
+    streamed(group.case("hostile_bytes", hostile_bytes));
+    streamed(
+        group
+            .case("hostile_bytes_are_bounded", hostile_bytes_on_a_terminal)
+            .needs(&[Capability::Tty]),
+    );
+    streamed(group.case("frames_tell_stream_and_time", frames_tell_stream_and_time));
+    streamed(group.case("follow_ends_with_the_container", follow_ends_with_the_container));
+    streamed(group.case("follow_from_before_the_start", follow_from_before_the_start));
+    streamed(group.case("follow_after_the_end", follow_after_the_end));
+    streamed(group.case("follow_comes_as_it_is_written", follow_comes_as_it_is_written));
+    streamed(group.case("follow_ends_when_removed", follow_ends_when_removed));
+    streamed(group.case("dropped_reader", dropped_reader));
+    streamed(group.case("stream_takes_options", stream_takes_options));
+}
+
+async fn frames(cx: &Context, id: &str, options: &LogOptions) -> Result<Vec<LogFrame>, CaseError> {
+    Ok(cx.driver().stream_logs(id, options).await?.try_collect().await?)
+}
+
+fn bytes_of(frames: &[LogFrame], stream: OutputStream) -> Vec<u8> {
+    frames
+        .iter()
+        .filter(|frame| frame.stream == stream)
+        .flat_map(|frame| frame.data.to_vec())
+        .collect()
+}
+
+async fn in_every_status(cx: Context) -> CaseResult {
+    let container = cx.create(&cx.config(["out", "x", ",", "forever"])).await?;
+    expect::equal("log of created", cx.log(&container.id).await?, "")?;
+    cx.driver().start_container(&container.id).await?;
+    cx.await_line(&container.id, "x").await?;
+    expect::equal("log of running", cx.log(&container.id).await?, "x\n")?;
+    cx.driver()
+        .stop_container(&container.id, &StopOptions::force())
+        .await?;
+    expect::equal("log of stopped", cx.log(&container.id).await?, "x\n")?;
+    let finished = cx.finish(&cx.config(["out", "y"])).await?;
+    expect::equal("status", finished.container.status, ContainerStatus::Exited)?;
+    expect::equal("log of exited", finished.output.text(), "y\n")
+}
+
+async fn both_streams(cx: Context) -> CaseResult {
+    let output = cx.output(["out", "to stdout", ",", "err", "to stderr"]).await?;
+    output.expect_line("to stdout")?;
+    output.expect_line("to stderr")
+}
+
+async fn one_stream(cx: Context) -> CaseResult {
+    let id = cx
+        .finish(&cx.config(["out", "to stdout", ",", "err", "to stderr"]))
+        .await?
+        .container
+        .id;
+    for (stdout, stderr, expected) in [
+        (true, false, "to stdout\n"),
+        (false, true, "to stderr\n"),
+        (false, false, ""),
+    ] {
+        let options = LogOptions {
+            stdout,
+            stderr,
+            ..LogOptions::default()
+        };
+        let log = cx.driver().get_container_logs(&id, &options).await?;
+        expect::equal(
+            format!("log with stdout {stdout}, stderr {stderr}"),
+            log,
+            expected,
+        )?;
+    }
+    Ok(())
+}
+
+async fn order_of_arrival(cx: Context) -> CaseResult {
+    let finished = cx.finish(&cx.config(["lines", "out", "500"])).await?;
+    let in_order = finished
+        .output
+        .iter()
+        .enumerate()
+        .all(|(index, line)| line == format!("line {}", index + 1));
+    expect::equal("lines", finished.output.iter().count(), 500)?;
+    expect::that("lines in order", in_order, finished.output.text())
+}
+
+async fn tail_zero(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["lines", "out", "3"])).await?.container.id;
+    expect::equal(
+        "log",
+        cx.driver().get_container_logs(&id, &LogOptions::tail(0)).await?,
+        "",
+    )
+}
+
+async fn tail_counts_lines(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["lines", "out", "20"])).await?.container.id;
+    let log = cx.driver().get_container_logs(&id, &LogOptions::tail(2)).await?;
+    expect::equal("last two lines", log, "line 19\nline 20\n")
+}
+
+async fn tail_more_than_there_is(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["lines", "out", "2"])).await?.container.id;
+    let log = cx
+        .driver()
+        .get_container_logs(&id, &LogOptions::tail(1_000_000))
+        .await?;
+    expect::equal("log", log, "line 1\nline 2\n")
+}
+
+async fn timestamps(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["lines", "out", "2"])).await?.container.id;
+    let options = LogOptions {
+        timestamps: true,
+        ..LogOptions::default()
+    };
+    let log = cx.driver().get_container_logs(&id, &options).await?;
+    expect::equal("lines", log.lines().count(), 2)?;
+    for (index, line) in log.lines().enumerate() {
+        let (time, text) = expect::some("a time, a space and the line", line.split_once(' '))?;
+        expect::equal("line", text, format!("line {}", index + 1).as_str())?;
+        expect::that("a time of RFC 3339 in UTC", is_utc_time(time), time)?;
+    }
+    Ok(())
+}
+
+/// `2026-11-23T20:15:30.123456789Z`
+fn is_utc_time(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    let Some((seconds, fraction)) = shape
+        .strip_suffix('Z')
+        .and_then(|shape| shape.split_at_checked(19))
+    else {
+        return false;
+    };
+    let is_fraction = |digits: &str| !digits.is_empty() && digits.chars().all(|c| c == '0');
+    seconds == "0000-00-00T00:00:00"
+        && (fraction.is_empty() || fraction.strip_prefix('.').is_some_and(is_fraction))
+}
+
+async fn since_and_until(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["ticks", "50", "3"])).await?.container.id;
+    let frames = frames(&cx, &id, &LogOptions::default()).await?;
+    let second = frames
+        .iter()
+        .find(|frame| frame.data.to_text().contains("tick 2"));
+    let time = expect::some("the second tick", second)?.time;
+    let since = LogOptions {
+        since: Some(time),
+        ..LogOptions::default()
+    };
+    let log = cx.driver().get_container_logs(&id, &since).await?;
+    expect::equal("log since the second tick", log, "tick 2\ntick 3\n")?;
+    let until = LogOptions {
+        until: Some(time),
+        ..LogOptions::default()
+    };
+    let log = cx.driver().get_container_logs(&id, &until).await?;
+    expect::equal("log until the second tick", log, "tick 1\n")?;
+    let none = LogOptions {
+        since: Some(time),
+        until: Some(time),
+        ..LogOptions::default()
+    };
+    expect::equal(
+        "log of no time",
+        cx.driver().get_container_logs(&id, &none).await?,
+        "",
+    )
+}
+
+async fn follow_is_refused(cx: Context) -> CaseResult {
+    let container = cx.create(&cx.config(["forever"])).await?;
+    let result = cx
+        .driver()
+        .get_container_logs(&container.id, &LogOptions::follow())
+        .await;
+    let error = expect::violation(result, "/follow")?;
+    expect::contains(
+        "a pointer to the other operation",
+        &error.to_string(),
+        "stream_logs",
+    )
+}
+
+async fn not_utf8_is_replaced(cx: Context) -> CaseResult {
+    let id = cx
+        .finish(&cx.config(["raw", "out", "61ff620a"]))
+        .await?
+        .container
+        .id;
+    expect::equal("log", cx.log(&id).await?, "a\u{fffd}b\n")
+}
+
+async fn last_line_without_newline(cx: Context) -> CaseResult {
+    let id = cx
+        .finish(&cx.config(["out", "first", ",", "raw", "out", "6c617374"]))
+        .await?
+        .container
+        .id;
+    expect::equal("log", cx.log(&id).await?, "first\nlast")?;
+    let tail = cx.driver().get_container_logs(&id, &LogOptions::tail(1)).await?;
+    expect::equal("last line", tail, "last")
+}
+
+async fn long_line(cx: Context) -> CaseResult {
+    // Longer than the pieces in which engines keep lines.
+    let line = "x".repeat(100_000);
+    let id = cx
+        .finish(&cx.config(["out", &line, ",", "out", "next"]))
+        .await?
+        .container
+        .id;
+    let log = cx.log(&id).await?;
+    expect::equal("bytes", log.len(), line.len() + "\nnext\n".len())?;
+    expect::that(
+        "the line in one piece",
+        log.lines().next() == Some(line.as_str()),
+        &log[..100],
+    )?;
+    let tail = cx.driver().get_container_logs(&id, &LogOptions::tail(2)).await?;
+    expect::equal("bytes of the last two lines", tail.len(), log.len())
+}
+
+async fn large_log(cx: Context) -> CaseResult {
+    let bytes = 2_000_000;
+    let id = cx
+        .finish(&cx.config(["flood", "out", &bytes.to_string()]))
+        .await?
+        .container
+        .id;
+    let log = cx.log(&id).await?;
+    let expected = (0..bytes).map(|index| {
+        if index % 64 == 63 {
+            b'\n'
+        } else {
+            b'a' + (index / 64 % 26) as u8
+        }
+    });
+    expect::equal("bytes", log.len(), bytes)?;
+    expect::that("every byte as written", log.bytes().eq(expected), "other bytes")
+}
+
+async fn terminal(cx: Context) -> CaseResult {
+    let finished = cx
+        .finish(&cx.config(["tty", ",", "err", "merged"]).tty(true))
+        .await?;
+    finished.output.expect("tty", "yes,yes,yes")?;
+    expect::contains("stderr in the one stream", finished.output.text(), "merged")?;
+    let stderr = LogOptions {
+        stdout: false,
+        ..LogOptions::default()
+    };
+    let log = cx
+        .driver()
+        .get_container_logs(&finished.container.id, &stderr)
+        .await?;
+    expect::equal("stderr of a terminal", log, "")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn hostile_bytes(cx: Context) -> CaseResult {
+    let commands = ["raw", "out", &hex(HOSTILE), ",", "raw", "err", &hex(HOSTILE)];
+    let id = cx.finish(&cx.config(commands)).await?.container.id;
+    let frames = frames(&cx, &id, &LogOptions::default()).await?;
+    expect::equal(
+        "bytes of stdout",
+        bytes_of(&frames, OutputStream::Stdout),
+        HOSTILE,
+    )?;
+    expect::equal(
+        "bytes of stderr",
+        bytes_of(&frames, OutputStream::Stderr),
+        HOSTILE,
+    )
+}
+
+async fn hostile_bytes_on_a_terminal(cx: Context) -> CaseResult {
+    let container = cx
+        .run(
+            &cx.config(["raw", "out", &hex(HOSTILE), ",", "out", "after", ",", "forever"])
+                .tty(true),
+        )
+        .await?;
+    let mut stream = cx
+        .driver()
+        .stream_logs(&container.id, &LogOptions::follow())
+        .await?;
+    let mut seen = Vec::new();
+    while let Some(frame) = stream.next().await {
+        seen.extend_from_slice(&frame?.data);
+        // The terminal makes CRLF of each newline.
+        if String::from_utf8_lossy(&seen).contains("after") {
+            return expect::that("the bytes before it", seen.starts_with(&HOSTILE[..8]), &seen);
+        }
+    }
+    expect::that("a stream that goes on", false, &seen)
+}
+
+async fn frames_tell_stream_and_time(cx: Context) -> CaseResult {
+    let finished = cx.finish(&cx.config(["out", "a", ",", "err", "b"])).await?;
+    let frames = frames(&cx, &finished.container.id, &LogOptions::default()).await?;
+    expect::equal("stdout", bytes_of(&frames, OutputStream::Stdout), b"a\n")?;
+    expect::equal("stderr", bytes_of(&frames, OutputStream::Stderr), b"b\n")?;
+    let started = finished.container.started_at.unwrap_or_default();
+    // Engine and log may round differently.
+    let plausible = started.saturating_sub(1000)..=finished.exit.finished_at + 1000;
+    let times: Vec<_> = frames.iter().map(|frame| frame.time).collect();
+    expect::that(
+        format!("times in {plausible:?}"),
+        times.iter().all(|time| plausible.contains(time)),
+        &times,
+    )
+}
+
+async fn follow_ends_with_the_container(cx: Context) -> CaseResult {
+    let container = cx.ready(["trap-exit", "TERM", "0"]).await?;
+    let stream = cx
+        .driver()
+        .stream_logs(&container.id, &LogOptions::follow())
+        .await?;
+    cx.driver()
+        .stop_container(&container.id, &StopOptions::default())
+        .await?;
+    let frames: Vec<_> = stream.try_collect().await?;
+    let text = String::from_utf8_lossy(&bytes_of(&frames, OutputStream::Stdout)).into_owned();
+    expect::equal("the whole log", text, "ready\ntrap=SIGTERM\n")
+}
+
+async fn follow_from_before_the_start(cx: Context) -> CaseResult {
+    let container = cx
+        .create(&cx.config(["out", "first", ",", "out", "second"]))
+        .await?;
+    let stream = cx
+        .driver()
+        .stream_logs(&container.id, &LogOptions::follow())
+        .await?;
+    cx.driver().start_container(&container.id).await?;
+    let frames: Vec<_> = stream.try_collect().await?;
+    expect::equal(
+        "the whole log",
+        bytes_of(&frames, OutputStream::Stdout),
+        b"first\nsecond\n",
+    )
+}
+
+async fn follow_after_the_end(cx: Context) -> CaseResult {
+    let id = cx.finish(&cx.config(["lines", "out", "3"])).await?.container.id;
+    let frames = frames(&cx, &id, &LogOptions::follow()).await?;
+    expect::equal(
+        "the whole log",
+        bytes_of(&frames, OutputStream::Stdout),
+        b"line 1\nline 2\nline 3\n",
+    )
+}
+
+async fn follow_comes_as_it_is_written(cx: Context) -> CaseResult {
+    let container = cx.ready(["trap", "USR1"]).await?;
+    let mut stream = cx
+        .driver()
+        .stream_logs(&container.id, &LogOptions::follow())
+        .await?;
+    let first = expect::some("a frame", stream.next().await)??;
+    expect::equal("the first frame", first.data.to_text(), "ready\n")?;
+    // The container runs on, so nothing but an error may end the wait for more.
+    let early = tokio::time::timeout(Duration::from_millis(200), stream.next()).await;
+    expect::that("no frame while nothing is written", early.is_err(), early)
+}
+
+async fn follow_ends_when_removed(cx: Context) -> CaseResult {
+    let container = cx.ready(["mark", "x"]).await?;
+    let stream = cx
+        .driver()
+        .stream_logs(&container.id, &LogOptions::follow())
+        .await?;
+    cx.driver().force_remove(&container.id).await?;
+    // Ends in time; whether with an error does not matter: the container is gone.
+    stream.for_each(|_| async {}).await;
+    Ok(())
+}
+
+async fn dropped_reader(cx: Context) -> CaseResult {
+    let container = cx.run(&cx.config(["ticks", "10", "1000000"])).await?;
+    for _ in 0..5 {
+        let mut stream = cx
+            .driver()
+            .stream_logs(&container.id, &LogOptions::follow())
+            .await?;
+        expect::some("a frame", stream.next().await)??;
+    }
+    expect::equal(
+        "status",
+        cx.get(&container.id).await?.status,
+        ContainerStatus::Running,
+    )
+}
+
+async fn stream_takes_options(cx: Context) -> CaseResult {
+    let id = cx
+        .finish(&cx.config(["lines", "out", "5", ",", "err", "x"]))
+        .await?
+        .container
+        .id;
+    let stderr = LogOptions {
+        stdout: false,
+        ..LogOptions::default()
+    };
+    let found = frames(&cx, &id, &stderr).await?;
+    expect::equal("stdout", bytes_of(&found, OutputStream::Stdout), b"")?;
+    expect::equal("stderr", bytes_of(&found, OutputStream::Stderr), b"x\n")?;
+    let found = frames(&cx, &id, &LogOptions::tail(0)).await?;
+    expect::equal("frames of tail 0", found.len(), 0)?;
+    let id = cx.finish(&cx.config(["lines", "out", "5"])).await?.container.id;
+    let found = frames(&cx, &id, &LogOptions::tail(2)).await?;
+    expect::equal(
+        "the last two lines",
+        bytes_of(&found, OutputStream::Stdout),
+        b"line 4\nline 5\n",
+    )
+}
