@@ -1,0 +1,247 @@
+//! Finding a program in a container, and running it as a process.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use driver_types::SecurityOptions;
+
+use super::MockDriver;
+use crate::behavior;
+use crate::fs::{Credentials, Errno, Mount, View};
+use crate::kernel::{Context, Disposition, End, Privileges, ProcessSpec, Role, Stdio, User, find_user, run};
+use crate::script::{Behavior, Lie};
+use crate::workload;
+use crate::world::{ELF, Inner, SCRIPTED, Sandbox};
+
+/// What runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Program {
+    /// The conformance suite's program.
+    Workload,
+    /// A program of the registry's images that has a meaning of its own, by name.
+    Common(String),
+    /// As a rule of the script says.
+    Scripted(Behavior),
+}
+
+/// Why a program does not run.
+#[derive(Debug)]
+pub(crate) struct LaunchError {
+    /// 127 for a missing program, 126 for one that is not executable.
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) message: String,
+}
+
+/// A program that was found, with the privileges that its process has.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) program: Program,
+    pub(crate) privileges: Privileges,
+}
+
+impl Program {
+    /// Whether it only waits for a signal.
+    fn is_idle(&self) -> bool {
+        matches!(self, Self::Scripted(behavior) if behavior.is_idle())
+    }
+
+    fn dispositions(&self) -> BTreeMap<driver_types::Signal, Disposition> {
+        match self {
+            Self::Scripted(behavior) => behavior
+                .ignore_signals
+                .iter()
+                .map(|signal| (*signal, Disposition::Ignore))
+                .collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+/// Finds a program as execve(2) and the search of `PATH` do.
+pub(crate) fn find_program(
+    world: &Inner,
+    image: &str,
+    view: &View<'_>,
+    argv: &[String],
+    path: &str,
+) -> Result<(Program, u32, u32), LaunchError> {
+    if let Some(rule) = world
+        .script
+        .processes
+        .iter()
+        .find(|rule| rule.matches(image, argv))
+    {
+        return Ok((Program::Scripted(rule.behavior.clone()), 0o755, 0));
+    }
+    let name = argv.first().map_or("", String::as_str);
+    let missing = |message: String| LaunchError {
+        exit_code: Some(127),
+        message,
+    };
+    let refused = |errno: Errno| LaunchError {
+        exit_code: Some(if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+            127
+        } else {
+            126
+        }),
+        message: format!("exec {name:?}: {errno}"),
+    };
+    let (file, (content, stat)) = if name.contains('/') {
+        (name.to_owned(), view.program(name).map_err(refused)?)
+    } else {
+        path.split(':')
+            .map(|dir| format!("{}/{name}", dir.trim_end_matches('/')))
+            .find_map(|file| view.program(&file).ok().map(|program| (file, program)))
+            .ok_or_else(|| missing(format!("exec {name:?}: executable file not found in $PATH")))?
+    };
+    let program = if content.starts_with(ELF) {
+        Program::Workload
+    } else if content.starts_with(SCRIPTED) {
+        let base = file.rsplit('/').next().unwrap_or_default();
+        if behavior::is_common(base) {
+            Program::Common(base.to_owned())
+        } else {
+            Program::Scripted(Behavior::default())
+        }
+    } else {
+        return Err(LaunchError {
+            exit_code: Some(126),
+            message: format!("exec {name:?}: exec format error"),
+        });
+    };
+    Ok((program, stat.mode, stat.uid))
+}
+
+/// What a process is to be.
+pub(crate) struct Launch<'a> {
+    pub(crate) argv: Arc<[String]>,
+    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) cwd: Arc<str>,
+    pub(crate) user: &'a str,
+    pub(crate) mounts: &'a [Mount],
+}
+
+impl MockDriver {
+    /// Looks the user and the program up, and checks the working directory.
+    pub(super) fn prepare(
+        &self,
+        sandbox: &Sandbox,
+        launch: &Launch<'_>,
+    ) -> Result<(Found, User), LaunchError> {
+        let engine = Credentials::engine();
+        let view = |who| View {
+            mounts: launch.mounts,
+            who,
+            cwd: "/",
+            umask: 0o022,
+            now: 0,
+        };
+        let failed = |message: String| LaunchError {
+            exit_code: None,
+            message,
+        };
+        let user = if self.lies(Lie::RunAsRoot) {
+            "0:0"
+        } else {
+            launch.user
+        };
+        let user = find_user(&view(&engine), user).map_err(failed)?;
+        match view(&engine).stat(&launch.cwd, true) {
+            Ok(stat) if stat.kind == "dir" => {}
+            Ok(_) => {
+                return Err(failed(format!(
+                    "working directory {}: {}",
+                    launch.cwd,
+                    Errno::ENOTDIR
+                )));
+            }
+            Err(errno) => return Err(failed(format!("working directory {}: {errno}", launch.cwd))),
+        }
+        let security = self.security_of(sandbox);
+        let privileges = Privileges::new(&user, &security);
+        let view = View {
+            cwd: &launch.cwd,
+            ..view(&privileges.credentials)
+        };
+        let path = launch.env.get("PATH").map_or("", String::as_str);
+        let (program, mode, owner) = find_program(
+            &self.world,
+            &sandbox.container.config.image,
+            &view,
+            &launch.argv,
+            path,
+        )?;
+        let privileges = privileges.after_exec(mode, owner);
+        Ok((Found { program, privileges }, user))
+    }
+
+    fn security_of(&self, sandbox: &Sandbox) -> SecurityOptions {
+        let mut security = sandbox.container.config.security.clone();
+        if self.lies(Lie::KeepCapabilities) {
+            security.capabilities.drop.clear();
+        }
+        if self.lies(Lie::NoSeccomp) {
+            security.seccomp = driver_types::SeccompProfile::Unconfined;
+        }
+        security
+    }
+}
+
+/// The environment of a process, with its user's home where nothing else says.
+pub(crate) fn with_home(env: &Arc<BTreeMap<String, String>>, user: &User) -> Arc<BTreeMap<String, String>> {
+    if env.contains_key("HOME") {
+        return Arc::clone(env);
+    }
+    let mut env = (**env).clone();
+    env.insert(
+        "HOME".to_owned(),
+        user.home.clone().unwrap_or_else(|| "/".to_owned()),
+    );
+    Arc::new(env)
+}
+
+impl Found {
+    /// The row of the process table for it.
+    pub(super) fn spec(
+        &self,
+        launch: &Launch<'_>,
+        user: &User,
+        parent: u32,
+        exec: u64,
+        stdio: Stdio,
+    ) -> ProcessSpec {
+        ProcessSpec {
+            parent,
+            role: Role::Program,
+            argv: Arc::clone(&launch.argv),
+            env: with_home(&launch.env, user),
+            cwd: Arc::clone(&launch.cwd),
+            privileges: Arc::new(self.privileges.clone()),
+            stdio,
+            exec,
+            dispositions: self.program.dispositions(),
+            memory: PROCESS_MEMORY,
+        }
+    }
+}
+
+/// What a small static program takes, in bytes.
+pub(crate) const PROCESS_MEMORY: u64 = 64 * 1024;
+
+/// What a program does, until its end.
+pub(crate) fn program(context: Context, program: Program) -> Pin<Box<dyn Future<Output = End> + Send>> {
+    match program {
+        Program::Workload => Box::pin(workload::main(context)),
+        Program::Common(name) => Box::pin(behavior::common(context, name)),
+        Program::Scripted(behavior) => Box::pin(behavior::scripted(context, behavior)),
+    }
+}
+
+/// Lets a program run as a process that is in the table. One that only waits for a signal needs no task.
+pub(crate) fn execute(context: Context, found: Program) {
+    if !found.is_idle() {
+        run(context.clone(), program(context, found));
+    }
+}
