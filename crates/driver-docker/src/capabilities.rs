@@ -10,7 +10,7 @@ use crate::profile::Profile;
 
 /// The capabilities. The first answer stays for the life of the driver.
 pub(crate) async fn capabilities(engine: &Arc<Engine>) -> Result<Capabilities> {
-    Ok(of(&engine.profile().await?))
+    Ok(of(&*engine.profile().await?))
 }
 
 /// The capabilities on an engine of this profile.

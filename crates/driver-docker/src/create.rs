@@ -69,6 +69,7 @@ pub(crate) async fn create_container(
     let resolved = Resolved {
         network_mode: network_mode(engine, &config).await?,
         image_command: inherited_command(&config, &image),
+        image_labels: image_labels(&config, &image),
         guard: guard::mount(engine, &profile.info.architecture, &config.image).await?,
         attempt: naming::unique(),
         spec_hash,
@@ -174,6 +175,14 @@ async fn resolve_image(engine: &Arc<Engine>, config: &ValidatedConfig) -> Result
 fn inherited_command(config: &ContainerConfig, image: &ImageInspect) -> Option<Vec<String>> {
     let wanted = config.entrypoint.is_some() && config.command.is_none();
     image.config.as_ref().filter(|_| wanted)?.cmd.clone()
+}
+
+fn image_labels(config: &ContainerConfig, image: &ImageInspect) -> Vec<String> {
+    let labels = image.config.as_ref().and_then(|image| image.labels.as_ref());
+    let keys = labels.into_iter().flat_map(BTreeMap::keys);
+    keys.filter(|key| !config.labels.contains_key(*key))
+        .cloned()
+        .collect()
 }
 
 async fn network_mode(engine: &Engine, config: &ContainerConfig) -> Result<String> {

@@ -16,6 +16,7 @@ use crate::events::OwnObjects;
 use crate::failure::Failure;
 use crate::options::DockerOptions;
 use crate::profile::Profile;
+use crate::program::GoodPrograms;
 use crate::records::Records;
 use crate::watch::Watcher;
 use crate::wire::Inspect;
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) network_turn: Mutex<()>,
     /// One call of create after another for each request id.
     pub(crate) requests: Requests,
+    pub(crate) good_programs: GoodPrograms,
     profile: OnceCell<Arc<Profile>>,
     starts: OnceCell<Semaphore>,
     shut_down: AtomicBool,
@@ -60,6 +62,7 @@ impl Engine {
             own_networks: OwnObjects::default(),
             network_turn: Mutex::default(),
             requests: Requests::default(),
+            good_programs: GoodPrograms::default(),
             profile: OnceCell::new(),
             starts: OnceCell::new(),
             shut_down: AtomicBool::new(false),

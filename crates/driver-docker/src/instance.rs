@@ -92,11 +92,15 @@ pub(crate) fn exit(inspect: &Inspect, memory: &Memory) -> Option<ExitInfo> {
     })
 }
 
-/// The labels of the caller, without the drivers' own.
+/// The labels of the caller, without the drivers' own and those of the image.
 pub(crate) fn callers_labels(found: &BTreeMap<String, String>) -> Labels {
+    let of_image = found
+        .get(naming::IMAGE_LABELS)
+        .and_then(|keys| serde_json::from_str(keys).ok());
+    let of_image: Vec<String> = of_image.unwrap_or_default();
     found
         .iter()
-        .filter(|(key, _)| !key.starts_with(labels::PREFIX))
+        .filter(|(key, _)| !key.starts_with(labels::PREFIX) && !of_image.contains(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }

@@ -29,6 +29,7 @@ mod options;
 mod plan;
 mod preflight;
 mod profile;
+mod program;
 mod query;
 mod reap;
 mod records;

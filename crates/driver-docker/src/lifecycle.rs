@@ -13,7 +13,7 @@ use crate::engine::{Engine, detached, is_full_id};
 use crate::failure::Failure;
 use crate::records::Record;
 use crate::wire::Inspect;
-use crate::{error, instance, query};
+use crate::{error, instance, program, query};
 
 /// Longer than any engine needs to notice the end of a killed process.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -121,6 +121,8 @@ pub(crate) async fn start_container(engine: &Arc<Engine>, id: &str) -> Result<()
             return Ok(());
         }
         let engine = Arc::clone(&turn.engine);
+        let pristine = turn.status() == ContainerStatus::Created && !turn.record.memory().touched;
+        program::check(&engine, &turn.inspect, pristine).await?;
         let _permit = engine.start_permit().await?;
         match turn.post("start").await {
             Ok(()) => Ok(()),

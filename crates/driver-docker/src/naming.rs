@@ -9,6 +9,8 @@ use serde::Serialize;
 pub(crate) const RESOURCES: &str = "openagent.docker.resources";
 /// Different for each call of create: by it a call finds what it made after its connection broke.
 pub(crate) const ATTEMPT: &str = "openagent.docker.attempt";
+/// The keys of labels that the image brought, as a JSON list: they are not the caller's.
+pub(crate) const IMAGE_LABELS: &str = "openagent.docker.image-labels";
 /// The name of the network that stands for `default`.
 pub(crate) const DEFAULT_NETWORK: &str = "openagent-default";
 

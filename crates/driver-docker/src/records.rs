@@ -68,6 +68,8 @@ pub(crate) struct Memory {
     pub(crate) last_run: Option<String>,
     /// How many runs came before that one, as far as this driver has seen.
     pub(crate) restarts: u32,
+    /// Whether something was copied into it: then its files are not only those of its image.
+    pub(crate) touched: bool,
     /// What the last event of a death told.
     pub(crate) last_death: Option<ExitInfo>,
 }

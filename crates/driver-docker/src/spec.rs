@@ -20,6 +20,8 @@ pub(crate) struct Resolved {
     pub(crate) network_mode: String,
     /// The command where the config has an entrypoint only: the engine would drop the image's.
     pub(crate) image_command: Option<Vec<String>>,
+    /// The labels that the image has and the config does not.
+    pub(crate) image_labels: Vec<String>,
     /// The volume of the exec guard.
     pub(crate) guard: Option<Mount>,
     /// By which this call finds its container again.
@@ -139,11 +141,15 @@ fn all_labels(config: &ContainerConfig, resolved: &Resolved, owner: &str) -> Has
         .request_id
         .clone()
         .map(|request| (labels::REQUEST, request));
+    let image = (!resolved.image_labels.is_empty())
+        .then(|| serde_json::to_string(&resolved.image_labels).unwrap_or_default())
+        .map(|keys| (naming::IMAGE_LABELS, keys));
     naming::object_labels(owner, &config.labels, resolved.spec_hash.clone())
         .into_iter()
         .chain(
             own.into_iter()
                 .chain(request)
+                .chain(image)
                 .map(|(key, value)| (key.to_owned(), value)),
         )
         .collect()

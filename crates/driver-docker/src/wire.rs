@@ -44,6 +44,9 @@ wire! {
         created: String,
         /// The digest of the image's config.
         image: String,
+        /// The program.
+        path: String,
+        mounts: Vec<MountPoint>,
         state: State,
         config: Config,
         host_config: HostConfig,
@@ -82,7 +85,11 @@ wire! {
         working_dir: String,
         stop_signal: String,
     }
+    MountPoint {
+        destination: String,
+    }
     HostConfig {
+        init: bool,
         nano_cpus: i64,
         cpu_quota: i64,
         cpu_period: i64,
