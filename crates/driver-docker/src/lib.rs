@@ -21,6 +21,7 @@ mod images;
 mod instance;
 mod lifecycle;
 mod liveness;
+mod log_decoder;
 mod logs;
 mod mux;
 mod naming;
