@@ -1,10 +1,9 @@
 //! What is declared works; what is not is refused with a typed error and without a side effect.
 
 use driver_types::{
-    Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerFilter, ErrorKind, HealthCheckConfig,
-    ImportOptions, NetworkConfig, Operation, PlanItem, PortMapping, PreflightCheck, PullPolicy, PullRequest,
-    ReapPolicy, ResourceLimits, Result, SecurityOptions, Signal, Support, SupportLevel, VolumeConfig,
-    VolumeMount,
+    Capability, ContainerConfig, ContainerDriver, ContainerFilter, ErrorKind, HealthCheckConfig,
+    ImportOptions, NetworkConfig, Operation, PortMapping, PullPolicy, PullRequest, ReapPolicy,
+    ResourceLimits, Result, SecurityOptions, Signal, Support, SupportLevel, VolumeConfig, VolumeMount,
 };
 use futures_util::stream;
 
@@ -14,8 +13,8 @@ use crate::case::{CaseError, CaseResult, Group};
 use crate::expect;
 
 const BOTH: &[&str] = &["5.declared", "5.undeclared"];
+
 const FIELD: &[&str] = &["5.declared", "5.config"];
-const PLAN: &[Capability] = &[Capability::Plan];
 
 pub(super) fn register(group: &mut Group) {
     group
@@ -50,26 +49,7 @@ pub(super) fn register(group: &mut Group) {
         .case("pull_policy_without_pulls", pull_policy)
         .needs_missing(Capability::PullImage)
         .proves(&["5.config"]);
-    group
-        .case("plan_of_what_works", plan_of_what_works)
-        .needs(PLAN)
-        .proves(&["3.plan"]);
-    group
-        .case("plan_tells_refusals", plan_tells_refusals)
-        .needs(PLAN)
-        .proves(&["3.plan"]);
-    group
-        .case("plan_has_no_side_effect", plan_has_no_side_effect)
-        .needs(PLAN)
-        .proves(&["3.plan"]);
-    group
-        .case("plan_of_an_invalid_config", plan_of_an_invalid_config)
-        .needs(PLAN)
-        .proves(&["3.plan"]);
-    group
-        .case("preflight_tells_remedies", preflight)
-        .needs(&[Capability::Preflight])
-        .proves(&["3.preflight"]);
+    super::capabilities_plan::register(group);
 }
 
 fn snake_case(name: &str) -> String {
@@ -137,11 +117,11 @@ async fn call(cx: &Context, driver: &dyn ContainerDriver, operation: Operation) 
         Operation::ListNetworks => driver.list_networks().await.map(drop),
         Operation::GetNetwork => driver.get_network(id).await.map(drop),
         Operation::PullImage => driver
-            .pull_image(&PullRequest::new("NOT/a/reference"))
+            .pull_image(&PullRequest::new("not a reference"))
             .await
             .map(drop),
         Operation::ImportImage => driver
-            .import_image(&ImportOptions::new("NOT/a/reference"), Box::pin(stream::empty()))
+            .import_image(&ImportOptions::new("not a reference"), Box::pin(stream::empty()))
             .await
             .map(drop),
         Operation::ListImages => driver.list_images().await.map(drop),
@@ -207,11 +187,11 @@ async fn operation_as_declared(cx: Context, operation: Operation) -> CaseResult 
 
 /// A wish of a config that needs a capability.
 #[derive(Clone, Copy)]
-struct Field {
+pub(super) struct Field {
     capability: Capability,
     /// Where the refusal points, or below.
-    pointer: &'static str,
-    wish: fn(&Context, ContainerConfig) -> ContainerConfig,
+    pub(super) pointer: &'static str,
+    pub(super) wish: fn(&Context, ContainerConfig) -> ContainerConfig,
 }
 
 const fn field(
@@ -321,7 +301,7 @@ async fn field_as_declared(cx: Context, field: Field) -> CaseResult {
 }
 
 /// The fields whose capability this driver does not declare.
-fn missing(cx: &Context) -> Vec<Field> {
+pub(super) fn missing(cx: &Context) -> Vec<Field> {
     FIELDS
         .into_iter()
         .filter(|field| !cx.supports(field.capability))
@@ -342,89 +322,4 @@ async fn missing_field(cx: Context) -> CaseResult {
 async fn pull_policy(cx: Context) -> CaseResult {
     let config = cx.config(NOTHING).pull_policy(PullPolicy::Always);
     expect::violation(cx.driver().create_container(&config).await, "/pullPolicy").map(drop)
-}
-
-async fn plan_of_what_works(cx: Context) -> CaseResult {
-    let config = cx.config(NOTHING);
-    let plan = cx.driver().plan(&config).await?;
-    expect::that("a feasible plan", plan.feasible, &plan)?;
-    expect::equal(
-        "driver and image",
-        (plan.driver.as_str(), &plan.image),
-        (cx.driver().name(), &config.image),
-    )?;
-    expect::equal("pull of an image that is here", plan.pull, false)?;
-    expect::that(
-        "no item refused",
-        plan.items.iter().all(|item| item.support != SupportLevel::None),
-        &plan,
-    )?;
-    let reasoned = plan
-        .items
-        .iter()
-        .all(|item| item.support == SupportLevel::Native || item.reason.is_some());
-    expect::that("a reason for each item that is not native", reasoned, &plan)?;
-    cx.create(&config).await.map(drop)
-}
-
-async fn plan_tells_refusals(cx: Context) -> CaseResult {
-    let missing = missing(&cx);
-    if missing.is_empty() {
-        return expect::skip("every capability that a field of a config needs is declared");
-    }
-    for field in missing {
-        let plan = cx.driver().plan(&(field.wish)(&cx, cx.config(NOTHING))).await?;
-        expect::that(
-            format!("a plan that is not feasible for {}", field.pointer),
-            !plan.feasible,
-            &plan,
-        )?;
-        let refused = |item: &PlanItem| {
-            item.pointer.starts_with(field.pointer)
-                && item.support == SupportLevel::None
-                && item.reason.is_some()
-        };
-        expect::that(
-            format!("a reasoned refusal at {}", field.pointer),
-            plan.items.iter().any(refused),
-            &plan,
-        )?;
-    }
-    Ok(())
-}
-
-async fn plan_has_no_side_effect(cx: Context) -> CaseResult {
-    let name = cx.name("planned");
-    let config = cx.config(NOTHING).name(&name).request_id(&name);
-    let first = cx.driver().plan(&config).await?;
-    let left = cx.driver().list_containers(&ContainerFilter::default()).await?;
-    expect::that("no container", left.is_empty(), left)?;
-    expect::equal("the second plan", cx.driver().plan(&config).await?, first)?;
-    expect::equal("name that is still free", cx.create(&config).await?.name, name)
-}
-
-async fn plan_of_an_invalid_config(cx: Context) -> CaseResult {
-    let config = cx
-        .config(NOTHING)
-        .resources(ResourceLimits::default().pids(0))
-        .working_dir("relative");
-    let planned = expect::permanent(cx.driver().plan(&config).await, "CONFIGURATION_ERROR")?;
-    let created = expect::permanent(cx.driver().create_container(&config).await, "CONFIGURATION_ERROR")?;
-    expect::equal("violations", planned.violation_list(), created.violation_list())
-}
-
-async fn preflight(cx: Context) -> CaseResult {
-    let preflight = cx.driver().preflight().await?;
-    expect::that("a check", !preflight.checks.is_empty(), &preflight)?;
-    expect::that(
-        "no failure on a machine that runs this",
-        preflight.is_ok(),
-        &preflight,
-    )?;
-    let remedied = |check: &PreflightCheck| check.status == CheckStatus::Ok || check.remedy.is_some();
-    expect::that(
-        "a remedy for what is not ok",
-        preflight.checks.iter().all(remedied),
-        &preflight,
-    )
 }

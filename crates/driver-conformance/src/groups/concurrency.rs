@@ -176,7 +176,8 @@ async fn creates_of_many(cx: Context) -> CaseResult {
         .collect();
     let listed = cx.driver().list_containers(&ContainerFilter::default()).await?;
     let mut listed: Vec<_> = listed.into_iter().map(|container| container.id).collect();
-    (made.sort(), listed.sort());
+    made.sort();
+    listed.sort();
     expect::equal("containers", listed, made)
 }
 

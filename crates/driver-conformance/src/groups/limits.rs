@@ -1,20 +1,22 @@
 //! Resource limits, judged from inside.
 
 use driver_types::{
-    Capability, ContainerConfig, ContainerFilter, ContainerStatus, DriverError, ErrorKind, ExitReason,
-    ResourceLimits, SecurityOptions, Signal, Support, SupportLevel,
+    Capability, ContainerConfig, ContainerFilter, DriverError, ErrorKind, ExitReason, ResourceLimits,
+    SecurityOptions, Signal, Support, SupportLevel,
 };
 
-use super::inside::{NOTHING, idle};
+use super::inside::NOTHING;
 use crate::Context;
 use crate::case::{CaseResult, Failure, Group};
 use crate::context::until;
 use crate::expect;
 
 const MEMORY: &[Capability] = &[Capability::MemoryLimit];
+
 const PIDS: &[Capability] = &[Capability::PidsLimit];
+
 const TMPFS: &[Capability] = &[Capability::Tmpfs, Capability::MemoryLimit];
-const UPDATE: &[Capability] = &[Capability::UpdateResources];
+
 const CAPACITY: &[&str] = &["1.resources.capacity", "3.create.order"];
 
 pub(super) fn register(group: &mut Group) {
@@ -81,26 +83,7 @@ pub(super) fn register(group: &mut Group) {
         .case("disk", disk)
         .needs(&[Capability::DiskLimit])
         .proves(&["6.disk"]);
-    group
-        .case("update_is_live", update_is_live)
-        .needs(&[
-            Capability::UpdateResources,
-            Capability::PidsLimit,
-            Capability::Exec,
-        ])
-        .proves(&["3.update"]);
-    group
-        .case("update_of_every_limit_is_read_back", update_read_back)
-        .needs(UPDATE)
-        .proves(&["3.update"]);
-    group
-        .case("update_is_all_or_nothing", update_all_or_nothing)
-        .needs(UPDATE)
-        .proves(&["3.update"]);
-    group
-        .case("update_over_capacity", update_over_capacity)
-        .needs(UPDATE)
-        .proves(&["3.update", "1.resources.capacity"]);
+    super::limits_update::register(group);
 }
 
 /// A config with these limits.
@@ -109,7 +92,7 @@ fn limited<const N: usize>(cx: &Context, commands: [&str; N], limits: ResourceLi
 }
 
 /// More than any host has, and less than the wire form forbids.
-fn too_much(resource: &str) -> (ResourceLimits, f64) {
+pub(super) fn too_much(resource: &str) -> (ResourceLimits, f64) {
     let limits = ResourceLimits::default();
     match resource {
         "cpu" => (limits.cpu(60_000.0), 60_000.0),
@@ -132,7 +115,7 @@ async fn over_capacity(cx: Context, resource: &'static str) -> CaseResult {
 
 /// The error names the resource, the limit and the request.
 #[track_caller]
-fn names_the_resource(error: &DriverError, resource: &str, requested: f64) -> CaseResult {
+pub(super) fn names_the_resource(error: &DriverError, resource: &str, requested: f64) -> CaseResult {
     match error.kind() {
         ErrorKind::ResourceLimit {
             resource: told,
@@ -390,70 +373,4 @@ async fn disk(cx: Context) -> CaseResult {
         Ok(cx.get(&id).await?.status.has_ended().then_some(()))
     })
     .await
-}
-
-async fn update_is_live(cx: Context) -> CaseResult {
-    let id = idle(&cx).await?;
-    cx.driver()
-        .update_resources(&id, &ResourceLimits::default().pids(10))
-        .await?;
-    let output = cx.exec_lines(&id, ["fork", "40", "M", ",", "reap"]).await?;
-    output.expect_errno("fork", "EAGAIN")?;
-    cx.driver()
-        .update_resources(&id, &ResourceLimits::default().pids(60))
-        .await?;
-    cx.exec_lines(&id, ["fork", "40", "M", ",", "reap"])
-        .await?
-        .expect("fork", "40")
-}
-
-async fn update_read_back(cx: Context) -> CaseResult {
-    let id = idle(&cx).await?;
-    let limits = ResourceLimits {
-        cpu: 0.75,
-        memory: 600,
-        pids: 55,
-        ..ResourceLimits::default()
-    };
-    cx.driver().update_resources(&id, &limits).await?;
-    expect::equal("limits while it runs", cx.get(&id).await?.resources, limits)?;
-    expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Running)
-}
-
-/// What is refused, for whichever of its parts, has changed nothing.
-async fn update_all_or_nothing(cx: Context) -> CaseResult {
-    let id = idle(&cx).await?;
-    let before = cx.get(&id).await?.resources;
-    let none = ResourceLimits {
-        memory: 600,
-        pids: 0,
-        ..before
-    };
-    expect::violation(cx.driver().update_resources(&id, &none).await, "/pids")?;
-    expect::equal("limits after a refusal", cx.get(&id).await?.resources, before)?;
-    let disk = ResourceLimits {
-        memory: 600,
-        disk: before.disk * 2,
-        ..before
-    };
-    match cx.driver().update_resources(&id, &disk).await {
-        Ok(()) => expect::equal("limits with another disk", cx.get(&id).await?.resources, disk),
-        Err(error) => {
-            expect::equal("code of the refusal", error.code(), "CONFIGURATION_ERROR")?;
-            expect::equal("limits after a refusal", cx.get(&id).await?.resources, before)
-        }
-    }
-}
-
-async fn update_over_capacity(cx: Context) -> CaseResult {
-    let id = idle(&cx).await?;
-    let before = cx.get(&id).await?.resources;
-    let (limits, requested) = too_much("cpu");
-    let updated = cx.driver().update_resources(&id, &limits).await;
-    names_the_resource(
-        &expect::permanent(updated, "RESOURCE_LIMIT_EXCEEDED")?,
-        "cpu",
-        requested,
-    )?;
-    expect::equal("limits after a refusal", cx.get(&id).await?.resources, before)
 }

@@ -4,6 +4,7 @@ use crate::case::{Case, Group};
 
 mod attach;
 mod capabilities;
+mod capabilities_plan;
 mod cleanup;
 mod concurrency;
 mod config;
@@ -11,21 +12,29 @@ mod create;
 mod errors;
 mod events;
 mod exec;
+mod exec_end;
 mod exec_stream;
 mod files;
+mod files_root;
 mod health;
 mod idempotence;
 mod images;
+mod images_pull;
 mod inside;
 mod limits;
+mod limits_update;
 mod logs;
+mod model;
 mod networks;
+mod networks_members;
 mod pause;
 mod ports;
 mod query;
+mod reap;
 mod recovery;
 mod remove;
 mod security;
+mod security_isolation;
 mod signal;
 mod start;
 mod state;
@@ -64,6 +73,7 @@ const GROUPS: &[(&str, fn(&mut Group))] = &[
     ("idempotence", idempotence::register),
     ("concurrency", concurrency::register),
     ("recovery", recovery::register),
+    ("model", model::register),
     ("errors", errors::register),
     ("cleanup", cleanup::register),
 ];
