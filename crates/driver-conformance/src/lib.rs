@@ -3,6 +3,7 @@
 mod case;
 mod cli;
 mod context;
+mod coverage;
 mod dial;
 mod expect;
 mod factory;
@@ -21,6 +22,7 @@ mod workload;
 pub use case::{Case, CaseError, CaseResult, Failure};
 pub use cli::{conclude, main};
 pub(crate) use context::Context;
+pub use coverage::coverage_table;
 pub use dial::dial_host;
 pub use factory::{DriverFactory, OpenOptions, Registry, SuppliedImage, Unavailable};
 pub use groups::cases;
