@@ -150,6 +150,11 @@ impl Command {
     pub(crate) fn runs_a_process(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Exec(_) | Self::Attach(_))
     }
+
+    /// Whether the command does what is right on a signal; the others are dropped.
+    pub(crate) fn handles_signals(&self) -> bool {
+        self.runs_a_process() || matches!(self, Self::Cp(_))
+    }
 }
 
 impl Cli {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driver_docker::{DockerDriver, DockerOptions};
-use driver_types::ContainerDriver;
+use driver_mock::{Clock, MockDriver, MockOptions, Profile, RegistryImage, Script, World};
+use driver_types::{ContainerDriver, DriverError};
 
 use crate::failure::Failure;
 
@@ -24,11 +25,23 @@ struct Entry {
     open: fn(&OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure>,
 }
 
-const DRIVERS: &[Entry] = &[Entry {
-    name: "docker",
-    about: "Docker or Podman, by DOCKER_HOST, the Docker context or a usual socket",
-    open: docker,
-}];
+const DRIVERS: &[Entry] = &[
+    Entry {
+        name: "docker",
+        about: "Docker or Podman, by DOCKER_HOST, the Docker context or a usual socket",
+        open: docker,
+    },
+    Entry {
+        name: "mock-docker",
+        about: "a simulated Docker Engine, for this one command",
+        open: |options| mock(Profile::Docker, options),
+    },
+    Entry {
+        name: "mock-local",
+        about: "a simulated Linux host without an engine, for this one command",
+        open: |options| mock(Profile::Local, options),
+    },
+];
 
 /// The help of `--driver`.
 pub(crate) fn help() -> String {
@@ -41,6 +54,10 @@ pub(crate) fn help() -> String {
 }
 
 /// Opens a driver by name. Nothing is asked of its engine yet.
+///
+/// # Errors
+///
+/// A usage error for an unknown name, and for a mock's script on a driver that is none.
 pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
     let entry = DRIVERS.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let known = DRIVERS
@@ -51,10 +68,36 @@ pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Containe
             "there is no driver `{name}`; --driver takes one of:{known}"
         ))
     })?;
+    if options.mock_script.is_some() && !name.starts_with("mock-") {
+        return Err(Failure::usage(format!(
+            "--mock-script is for the drivers mock-docker and mock-local, and --driver is `{name}`"
+        )));
+    }
     (entry.open)(options)
 }
 
 fn docker(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
     let docker = DockerOptions::default().owner(&options.owner).cache(false);
     Ok(Arc::new(DockerDriver::connect(docker)?))
+}
+
+fn mock(profile: Profile, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
+    let script = match &options.mock_script {
+        Some(path) => Script::from_json(&std::fs::read_to_string(path).map_err(|error| {
+            DriverError::file_system(format!("cannot read --mock-script {}: {error}", path.display()))
+        })?)?,
+        None => demo_script(),
+    };
+    let world = World::with_script(profile, script, Clock::tokio());
+    Ok(Arc::new(MockDriver::open(
+        &world,
+        MockOptions::owner(&options.owner),
+    )?))
+}
+
+/// A world in which the examples of Docker's users have an image.
+fn demo_script() -> Script {
+    let mut script = Script::default();
+    script.registry.push(RegistryImage::new("busybox:latest"));
+    script
 }

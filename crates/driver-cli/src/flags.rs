@@ -32,6 +32,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("/security/noNewPrivileges", "--security-opt no-new-privileges"),
     ("/security/seccomp", "--security-opt seccomp"),
     ("/security/user", "--user"),
+    ("/security/capabilities", "--cap-drop"),
     ("/security/capabilities/drop", "--cap-drop"),
     ("/security/capabilities/add", "--cap-add"),
     ("/healthcheck/test", "--health-cmd"),

@@ -76,7 +76,11 @@ fn start(cli: Cli) -> Outcome {
             driver,
             format: cli.format,
         };
-        dispatch(&app, cli.command).await
+        if cli.command.handles_signals() {
+            dispatch(&app, cli.command).await
+        } else {
+            commands::interruptible(&app, dispatch(&app, cli.command)).await
+        }
     });
     runtime.shutdown_background();
     outcome

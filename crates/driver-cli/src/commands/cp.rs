@@ -6,9 +6,11 @@ use clap::Args;
 use driver_types::{ByteStream, ContainerDriver, DriverError};
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 
 use super::image::byte_stream;
 use crate::failure::{Failure, Outcome};
+use crate::signals::Signals;
 use crate::{App, archive, resolve};
 
 /// Arguments of `cp`.
@@ -55,16 +57,21 @@ impl Place {
 
 /// Copies.
 pub(crate) async fn run(app: &App, args: &CpArgs) -> Outcome {
-    let driver = &*app.driver;
     match (Place::read(&args.source), Place::read(&args.target)) {
+        (Place::Container(container, path), Place::Host(target)) => {
+            to_host(&*app.driver, &container, &path, &target).await
+        }
+        (source, target) => {
+            super::interruptible(app, without_host_target(&*app.driver, source, target)).await
+        }
+    }
+}
+
+async fn without_host_target(driver: &dyn ContainerDriver, source: Place, target: Place) -> Outcome {
+    match (source, target) {
         (Place::Container(container, path), Place::Stream) => {
             let id = resolve::container(driver, &container).await?.id;
             to_stdout(driver.copy_from(&id, clean(&path)).await?).await?;
-        }
-        (Place::Container(container, path), Place::Host(target)) => {
-            let id = resolve::container(driver, &container).await?.id;
-            let target = host_target(&target, &path)?;
-            archive::unpack(driver.copy_from(&id, clean(&path)).await?, target).await?;
         }
         (Place::Stream, Place::Container(container, path)) => {
             let id = resolve::container(driver, &container).await?.id;
@@ -88,6 +95,25 @@ pub(crate) async fn run(app: &App, args: &CpArgs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// A signal ends the stream early: unpacking then fails, and removes what it has begun.
+async fn to_host(driver: &dyn ContainerDriver, container: &str, path: &str, target: &Path) -> Outcome {
+    let mut signals = Signals::catch()?;
+    let id = resolve::container(driver, container).await?.id;
+    let target = host_target(target, path)?;
+    let bytes = driver.copy_from(&id, clean(path)).await?;
+    let (interrupt, mut interrupted) = oneshot::channel();
+    let bytes = bytes.take_until(async move {
+        let signal = signals.next_end().await;
+        // Nobody asks any more when the copy has ended.
+        let _ = interrupt.send(signal);
+    });
+    let unpacked = archive::unpack(Box::pin(bytes), target).await;
+    match (interrupted.try_recv(), unpacked) {
+        (Ok(signal), Err(_)) => Ok(signal.exit_code() as u8),
+        (_, unpacked) => Ok(unpacked.map(|()| 0)?),
+    }
 }
 
 /// A path of a container without `/` or `/.` at its end; the root stays.

@@ -21,19 +21,31 @@ pub(crate) mod update;
 pub(crate) mod validate;
 pub(crate) mod volume;
 
-use driver_types::{Capability, ShutdownMode};
+use std::time::Duration;
+
+use driver_types::ShutdownMode;
 
 use crate::App;
+use crate::failure::Outcome;
+use crate::signals::Signals;
+
+/// How long the driver may take to finish what an interrupted command has left to do.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Runs a command that a signal may interrupt: it is dropped, and the driver cleans up what was half-made.
+pub(crate) async fn interruptible(app: &App, command: impl Future<Output = Outcome>) -> Outcome {
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        outcome = command => outcome,
+        signal = signals.next_end() => {
+            finish(app).await;
+            Ok(signal.exit_code() as u8)
+        }
+    }
+}
 
 /// Lets the driver finish what a dropped future has left to do. Containers stay as they are.
 async fn finish(app: &App) {
-    let can = app
-        .driver
-        .capabilities()
-        .await
-        .is_ok_and(|can| can.supports(Capability::Shutdown));
-    if can {
-        // We are on the way out because the user asked; there is nothing else to tell.
-        drop(app.driver.shutdown(ShutdownMode::Leave).await);
-    }
+    // The user asked to end, and a driver that cannot shut down has nothing to finish.
+    drop(tokio::time::timeout(FINISH, app.driver.shutdown(ShutdownMode::Leave)).await);
 }

@@ -39,7 +39,7 @@ pub(crate) struct RunArgs {
 pub(crate) async fn run(app: &App, args: RunArgs) -> Outcome {
     let mut config = args.config.into_config()?;
     if args.detach {
-        return detach(app, &config).await;
+        return super::interruptible(app, detach(app, &config)).await;
     }
     if config.tty && config.stdin && !terminal::stdin_is_terminal() {
         return Err(Failure::usage(

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod docker;
 mod documents;
+mod mock;
 mod support;
 mod usage;
