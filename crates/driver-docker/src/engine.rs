@@ -29,6 +29,8 @@ pub(crate) struct Engine {
     pub(crate) options: DockerOptions,
     pub(crate) guard: crate::guard::GuardVolume,
     pub(crate) pulls: crate::images::Pulls,
+    pub(crate) meters: crate::stats::Meters,
+    pub(crate) stdins: crate::attach::Stdins,
     pub(crate) records: Records,
     pub(crate) watcher: Watcher,
     pub(crate) own_volumes: OwnObjects,
@@ -56,6 +58,8 @@ impl Engine {
             options,
             guard: Default::default(),
             pulls: Default::default(),
+            meters: Default::default(),
+            stdins: Default::default(),
             records: Records::default(),
             watcher: Watcher::default(),
             own_volumes: OwnObjects::default(),
@@ -106,12 +110,9 @@ impl Engine {
         let ask = async || {
             let version = self.client.get("/version").value();
             let (info, version) = tokio::try_join!(self.client.get("/info").value(), version)?;
-            let disk_quota = self.options.disk_quota;
-            Ok(Arc::new(Profile {
-                info,
-                version,
-                disk_quota,
-            }))
+            let is_local = matches!(self.client.host(), Host::Unix(_));
+            let profile = Profile::new(info, version, self.options.disk_quota, is_local);
+            Ok(Arc::new(profile))
         };
         self.profile
             .get_or_try_init(ask)

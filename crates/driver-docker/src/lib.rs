@@ -20,6 +20,7 @@ mod host;
 mod images;
 mod instance;
 mod lifecycle;
+mod lines;
 mod liveness;
 mod log_decoder;
 mod logs;

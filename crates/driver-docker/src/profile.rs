@@ -2,6 +2,7 @@
 
 use driver_types::{Enforcement, ResourceLimits, Support};
 use driver_validation::Capacity;
+use nix::sys::statvfs::statvfs;
 
 use crate::wire::{Info, Version};
 
@@ -12,12 +13,30 @@ pub(crate) struct Profile {
     pub(crate) version: Version,
     /// What the options say about project quotas on xfs: the API does not tell.
     pub(crate) disk_quota: bool,
+    /// MiB of the file system with the engine's data, where it is on this machine.
+    pub(crate) disk_mib: Option<u64>,
 }
 
 /// Storage drivers that hold a size per container whatever the file system below.
 const SIZED_STORAGE: [&str; 3] = ["btrfs", "zfs", "devicemapper"];
 
 impl Profile {
+    /// The facts, with the size of the engine's disk where its data are on this machine.
+    pub(crate) fn new(info: Info, version: Version, disk_quota: bool, is_local: bool) -> Self {
+        let root = Some(info.docker_root_dir.as_str()).filter(|root| is_local && !root.is_empty());
+        let disk_mib = root.and_then(|root| {
+            let found = statvfs(root).ok()?;
+            let bytes = u64::from(found.blocks()).saturating_mul(found.fragment_size());
+            Some(bytes / ResourceLimits::MIB)
+        });
+        Self {
+            info,
+            version,
+            disk_quota,
+            disk_mib,
+        }
+    }
+
     /// Whether it is Podman, which answers some calls otherwise.
     pub(crate) fn is_podman(&self) -> bool {
         self.version
@@ -42,7 +61,7 @@ impl Profile {
         Capacity {
             cpu: known(self.info.ncpu).map(|cores| cores as f64),
             memory: known(self.info.mem_total).map(|bytes| bytes / ResourceLimits::MIB),
-            disk: None,
+            disk: self.disk_mib,
             pids: None,
         }
     }

@@ -147,7 +147,9 @@ pub(crate) async fn summaries(
         .session_id
         .iter()
         .map(|session| format!("{}={session}", labels::SESSION));
-    let callers = filter.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    // The engine splits at the first `=`. What it cannot be asked for is filtered afterwards.
+    let plain = filter.labels.iter().filter(|(key, _)| !key.contains('='));
+    let callers = plain.map(|(key, value)| format!("{key}={value}"));
     let wanted: Vec<String> = std::iter::once(owner).chain(session).chain(callers).collect();
     let call = engine.client.get("/containers/json").query("all", "true");
     let filters = BTreeMap::from([("label", wanted)]);

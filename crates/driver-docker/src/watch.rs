@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error;
 use crate::events;
 use crate::failure::Failure;
+use crate::time::parse_ms;
 use crate::wire::{EngineEvent, Info};
 
 /// Events that a subscriber may be behind before it gets `lagged`.
@@ -158,8 +159,9 @@ async fn open_stream(engine: &Weak<Engine>) -> Option<Result<Chunks, Failure>> {
         let since = engine.client.get("/info").value::<Info>().await?.system_time;
         let filters = BTreeMap::from([("type", ["container", "image", "volume", "network"])]);
         let mut call = engine.client.get("/events").filters(&filters);
-        if !since.is_empty() {
-            call = call.query("since", since);
+        if let Some(since) = parse_ms(&since) {
+            // Seconds and nanoseconds are all that every engine reads.
+            call = call.query("since", format!("{}.{:03}000000", since / 1000, since % 1000));
         }
         let stream = call.stream().await?;
         let stream: Chunks = Box::pin(stream);

@@ -159,6 +159,7 @@ wire! {
         init_binary: String,
         warnings: Vec<String>,
         architecture: String,
+        docker_root_dir: String,
         /// RFC 3339, by the engine's clock.
         system_time: String,
     }

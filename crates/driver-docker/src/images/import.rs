@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use driver_types::{ByteStream, DriverError, Image, ImportOptions, Operation, Result, Violation};
 use driver_validation::{ImageReference, validate_import_options};
+use futures_util::StreamExt;
 
 use super::wire::Progress;
 use crate::engine::Engine;
 use crate::error;
-use crate::failure::Failure;
+use crate::lines::Lines;
 
 /// Makes an image of the tar of a root file system.
 pub(crate) async fn import_image(
@@ -28,13 +29,19 @@ pub(crate) async fn import_image(
     for change in changes {
         call = call.query("changes", change);
     }
-    let refused = |failure| error::image(Operation::ImportImage, &options.reference, failure);
-    let response = call
-        .stream_body("application/x-tar", archive)
-        .send()
-        .await
-        .map_err(refused)?;
-    super::pull::last_line(response, Operation::ImportImage, &options.reference).await?;
+    let (archive, caller) = crate::copy::watched(archive);
+    let sent = call.stream_body("application/x-tar", archive).stream().await;
+    if let Some(error) = caller.take() {
+        return Err(error);
+    }
+    let failed = |failure| error::image(Operation::ImportImage, &options.reference, failure);
+    let mut lines = Lines::new(sent.map_err(failed)?.boxed());
+    while let Some(line) = lines.next::<Progress>().await {
+        // An error comes in a reply that began as a success.
+        if let Some(failure) = line.map_err(failed)?.failure() {
+            return Err(failed(failure));
+        }
+    }
     super::get_image(engine, &options.reference)
         .await?
         .ok_or_else(|| DriverError::internal("the engine imported the image and does not have it"))
@@ -91,12 +98,6 @@ fn quote(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// The failure that an error line of a progress stream stands for.
-pub(super) fn failed(line: &Progress) -> Option<Failure> {
-    let message = line.error.clone()?;
-    Some(Failure::Status { status: 500, message })
 }
 
 #[cfg(test)]

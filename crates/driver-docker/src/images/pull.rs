@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use bytes::Bytes;
 use driver_types::{
     BoxStream, DriverError, Image, Operation, PullProgress, PullRequest, RegistryAuth, Result,
 };
 use driver_validation::{ImageReference, validate_pull_request};
 use futures_util::{Stream, StreamExt};
-use http::{HeaderName, Response};
-use http_body_util::BodyStream;
-use hyper::body::Incoming;
+use http::HeaderName;
 use secrecy::ExposeSecret;
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
@@ -23,14 +20,12 @@ use tokio::task::AbortHandle;
 use super::wire::Progress;
 use crate::engine::Engine;
 use crate::error;
-use crate::failure::Failure;
+use crate::lines::Lines;
 
 /// A pull that says nothing for so long has failed. A pull as a whole may take any time.
 const IDLE: Duration = Duration::from_secs(120);
 /// Progress that a slow reader may miss: it is for people, and each item is complete in itself.
 const PROGRESS_BUFFER: usize = 256;
-/// The longest line of progress that makes sense.
-const MAX_LINE: usize = 1 << 20;
 const AUTH_HEADER: HeaderName = HeaderName::from_static("x-registry-auth");
 
 /// The pulls under way, by reference and credentials: nobody rides on another's rights.
@@ -171,11 +166,11 @@ async fn pull(
         call = call.header(AUTH_HEADER, &auth);
     }
     let failed = |failure| error::image(operation, name, failure);
-    let response = idle(name, call.send()).await?.map_err(failed)?;
-    let mut lines = Lines::new(response);
-    while let Some(line) = idle(name, lines.next()).await? {
+    let body = idle(name, call.stream()).await?.map_err(failed)?;
+    let mut lines = Lines::new(body.boxed());
+    while let Some(line) = idle(name, lines.next::<Progress>()).await? {
         let line = line.map_err(failed)?;
-        if let Some(failure) = super::import::failed(&line) {
+        if let Some(failure) = line.failure() {
             return Err(failed(failure));
         }
         // Nobody may be listening just now.
@@ -212,68 +207,4 @@ fn item(line: Progress) -> PullProgress {
 fn header(auth: &RegistryAuth) -> String {
     let json = serde_json::json!({ "username": auth.username, "password": auth.password.expose_secret() });
     URL_SAFE.encode(json.to_string())
-}
-
-/// Reads the progress of an import to its end.
-pub(super) async fn last_line(
-    response: Response<Incoming>,
-    operation: Operation,
-    reference: &str,
-) -> Result<Option<Progress>> {
-    let mut lines = Lines::new(response);
-    let mut last = None;
-    while let Some(line) = lines.next().await {
-        let failed = |failure| error::image(operation, reference, failure);
-        let line = line.map_err(failed)?;
-        if let Some(failure) = super::import::failed(&line) {
-            return Err(failed(failure));
-        }
-        last = Some(line);
-    }
-    Ok(last)
-}
-
-/// The lines of a progress stream.
-struct Lines {
-    body: BodyStream<Incoming>,
-    buffer: Vec<u8>,
-    ended: bool,
-}
-
-impl Lines {
-    fn new(response: Response<Incoming>) -> Self {
-        Self {
-            body: BodyStream::new(response.into_body()),
-            buffer: Vec::new(),
-            ended: false,
-        }
-    }
-
-    async fn next(&mut self) -> Option<Result<Progress, Failure>> {
-        loop {
-            let end = self.buffer.iter().position(|byte| *byte == b'\n');
-            let end = end.or_else(|| (self.ended && !self.buffer.is_empty()).then(|| self.buffer.len() - 1));
-            if let Some(end) = end {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                if line.iter().all(u8::is_ascii_whitespace) {
-                    continue;
-                }
-                let parsed = serde_json::from_slice(&line);
-                return Some(parsed.map_err(|error| Failure::Malformed(error.to_string())));
-            }
-            if self.ended {
-                return None;
-            }
-            if self.buffer.len() > MAX_LINE {
-                return Some(Err(Failure::Malformed("a line of progress does not end".into())));
-            }
-            match self.body.next().await {
-                Some(Ok(frame)) => self
-                    .buffer
-                    .extend(frame.into_data().unwrap_or_else(|_| Bytes::new())),
-                Some(Err(error)) => return Some(Err(Failure::Broken(error.to_string()))),
-                None => self.ended = true,
-            }
-        }
-    }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use driver_types::{Image, Labels, labels};
 use serde::Deserialize;
 
+use crate::failure::Failure;
+
 /// `GET /images/{name}/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -91,6 +93,14 @@ pub(crate) struct Progress {
     pub(crate) id: Option<String>,
     pub(crate) progress_detail: Option<ProgressDetail>,
     pub(crate) error: Option<String>,
+}
+
+impl Progress {
+    /// The failure that an error line stands for.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let message = self.error.clone()?;
+        Some(Failure::Status { status: 500, message })
+    }
 }
 
 /// Bytes of a layer.
