@@ -65,7 +65,9 @@ pub(super) fn register(group: &mut Group) {
         .case("slow_reader_gets_lagged", slow_reader)
         .needs(EVENTS)
         .proves(ORDER)
-        .timeout_seconds(120);
+        .timeout_seconds(120)
+        // Its many events are events for the readers of other cases as well.
+        .serial();
 }
 
 /// Events of this case's containers, from now on.
