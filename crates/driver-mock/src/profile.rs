@@ -39,11 +39,9 @@ impl Profile {
     /// What the engine can do.
     pub fn capabilities(self) -> Capabilities {
         let without = |missing: &[(Capability, &str)]| {
-            missing
-                .iter()
-                .fold(Capabilities::all(), |all, (capability, reason)| {
-                    all.with(*capability, Support::none(*reason))
-                })
+            missing.iter().fold(simulated(), |all, (capability, reason)| {
+                all.with(*capability, Support::none(*reason))
+            })
         };
         match self {
             Self::Docker => without(&[
@@ -124,6 +122,12 @@ impl Profile {
             checks: vec![engine, cgroups, quota],
         }
     }
+}
+
+/// What any simulation can do.
+fn simulated() -> Capabilities {
+    let reason = "the files of this machine are no part of a simulated world; see `hostFiles` of the script";
+    Capabilities::all().with(Capability::BindMounts, Support::none(reason))
 }
 
 #[cfg(test)]

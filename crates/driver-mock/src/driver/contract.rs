@@ -159,9 +159,7 @@ impl ContainerDriver for MockDriver {
     async fn events(&self, filter: &EventFilter) -> Result<BoxStream<Event>> {
         call!(self, Events, {
             driver_validation::validate_event_filter(filter)?;
-            Ok(self
-                .world
-                .listen(std::sync::Arc::clone(&self.owner), filter.clone()))
+            Ok(self.world.listen(&self.owner, filter.clone()))
         })
     }
 

@@ -94,7 +94,9 @@ impl MockDriver {
                 Action::Start,
                 |record| {
                     let before = (record.exit.clone(), *record.restarts);
-                    record.begin_run(now_ms);
+                    // Two runs never begin in the same millisecond.
+                    let begun = record.started_at.map_or(now_ms, |before| now_ms.max(before + 1));
+                    record.begin_run(begun);
                     if keep_exit {
                         *record.exit = before.0;
                     }
@@ -342,15 +344,11 @@ impl MockDriver {
         let sandbox = self.sandbox(id)?;
         let _turn = self.turn(id).await?;
         let status = self.world.containers.require(self.scope(), id)?.status;
-        if !status.is_alive() {
+        if status != ContainerStatus::Running {
             if self.lies(Lie::IgnoreStateTable) {
                 return Ok(());
             }
-            return Err(DriverError::invalid_state(
-                id,
-                status,
-                [ContainerStatus::Running, ContainerStatus::Paused],
-            ));
+            return Err(DriverError::invalid_state(id, status, [ContainerStatus::Running]));
         }
         if !self.lies(Lie::DropSignals) {
             sandbox.with_kernel(|kernel, now| kernel.signal_main(now, signal));

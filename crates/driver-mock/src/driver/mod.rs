@@ -91,7 +91,7 @@ impl MockDriver {
             *count += 1;
             *count == 1
         };
-        let capabilities = world.profile.capabilities();
+        let capabilities = world.capabilities();
         let driver = Self {
             opened_at: world.clock.now_ms(),
             world,

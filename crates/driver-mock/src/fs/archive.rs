@@ -70,6 +70,7 @@ fn unpack_entry(
     let link = entry
         .link_name_bytes()
         .map(|name| String::from_utf8_lossy(&name).into_owned());
+    // Owners and times that are not given are root's and the beginning of time.
     let kind = match header.entry_type() {
         tar::EntryType::Directory => Kind::Dir(Default::default()),
         tar::EntryType::Regular | tar::EntryType::Continuous => {
@@ -93,10 +94,10 @@ fn unpack_entry(
     let mut inode = Inode::new(
         kind,
         header.mode()? & 0o7777,
-        header.uid()? as u32,
-        header.gid()? as u32,
+        header.uid().unwrap_or(0) as u32,
+        header.gid().unwrap_or(0) as u32,
     );
-    inode.mtime = header.mtime()?;
+    inode.mtime = header.mtime().unwrap_or(0);
     Ok(place(view, path, inode))
 }
 

@@ -107,7 +107,6 @@ pub(crate) struct Stat {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) size: u64,
-    pub(crate) fs_type: FsType,
 }
 
 /// Where a path leads.
@@ -256,7 +255,6 @@ impl View<'_> {
             uid: inode.uid,
             gid: inode.gid,
             size,
-            fs_type: mount.fs_type,
         })
     }
 

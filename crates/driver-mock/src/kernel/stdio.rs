@@ -140,10 +140,6 @@ impl Pipe {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
     /// The next bytes; `None` at the end.
     pub(crate) async fn read(&self) -> Option<Bytes> {
         loop {

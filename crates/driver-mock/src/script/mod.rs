@@ -61,6 +61,9 @@ pub struct Script {
     /// What processes do; the first rule that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<ProcessRule>,
+    /// Whether bind mounts are possible: they show the files of the simulated host, which `World::make_host_dir` and
+    /// `World::write_host_file` make. Files of this machine are never touched.
+    pub host_files: bool,
     /// Events that a slow reader may be behind before it gets `lagged`.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_048_576)))]
     pub event_buffer: usize,
@@ -80,6 +83,7 @@ impl Default for Script {
             faults: Vec::new(),
             registry: vec![RegistryImage::new("alpine:latest").program("sh")],
             processes: Vec::new(),
+            host_files: false,
             event_buffer: 1024,
             log_bytes: 16 << 20,
         }

@@ -4,6 +4,7 @@ use super::text::{escape, fingerprint, unhex};
 use super::{Answer, Workload, usage};
 use crate::fs::{Content, Errno, Inode, Kind, Sys, View};
 use crate::kernel::{End, MIB};
+use crate::world::Namespace;
 
 /// Bytes that `read` shows.
 const READ_LIMIT: u64 = 65_536;
@@ -100,10 +101,16 @@ impl Workload {
                 })
                 .into()
             }
-            ("readlink", [path]) => self
-                .sys(|view| view.read_link(path))
-                .map(|target| escape(target.as_bytes()))
-                .into(),
+            ("readlink", [path]) => {
+                let target = match path
+                    .strip_prefix("/proc/self/ns/")
+                    .and_then(|kind| self.namespace(kind))
+                {
+                    Some(target) => Ok(target),
+                    None => self.sys(|view| view.read_link(path)),
+                };
+                target.map(|target| escape(target.as_bytes())).into()
+            }
             _ => return None,
         };
         Some(answer)
@@ -117,6 +124,20 @@ impl Workload {
             Some(text) => Ok(Content::from(text)),
             None => self.sys(|view| view.read(path)),
         }
+    }
+
+    /// The namespace of a kind that the process is in, as /proc shows it: `net:[4026531840]`.
+    fn namespace(&self, kind: &str) -> Option<String> {
+        const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+        /// The first number of the kernel's own namespaces.
+        const FIRST: u64 = 0xf000_0000;
+        let index = KINDS.iter().position(|known| *known == kind)? as u64;
+        let container = &self.context.sandbox.container;
+        let shared = kind == "user" || (kind == "net" && container.namespace() == Namespace::Host);
+        // The id is random: its first digits tell containers apart.
+        let own = u64::from_str_radix(&container.id[..7], 16).unwrap_or_default();
+        let number = if shared { FIRST } else { FIRST + 8 + own * 8 };
+        Some(format!("{kind}:[{}]", number + index))
     }
 
     /// Files of /proc that differ from process to process.

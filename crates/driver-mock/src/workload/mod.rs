@@ -15,7 +15,7 @@ mod text;
 use driver_types::{OutputStream, Signal};
 
 use crate::fs::Errno;
-use crate::kernel::{Context, Disposition, End, run};
+use crate::kernel::{Context, Disposition, End};
 
 /// What becomes of the program after a command.
 pub(super) enum Flow {
@@ -245,15 +245,6 @@ impl Workload {
             }
             None => Answer::Silent,
         }
-    }
-
-    /// Lets another program run as a process of its own.
-    pub(super) fn spawn_task(&self, pid: u32, program: impl Future<Output = End> + Send + 'static) {
-        let context = Context {
-            pid,
-            ..self.context.clone()
-        };
-        run(context, program);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens in a world, told to whoever listens.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use driver_types::{BoxStream, DriverError, Event, EventFilter, EventKind};
 use futures_util::stream;
@@ -9,11 +10,44 @@ use tokio::sync::{broadcast, watch};
 
 use super::Inner;
 
-/// An event, and whose objects it is about; nobody's: everybody may know.
-#[derive(Clone, Debug)]
-pub(crate) struct Told {
-    pub(crate) owner: Option<Arc<str>>,
-    pub(crate) event: Event,
+/// The listeners, by owner: what happens to the objects of one does not make another lag.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    channels: RwLock<HashMap<Arc<str>, broadcast::Sender<Event>>>,
+    /// Events that a listener may be behind.
+    buffer: usize,
+}
+
+impl Listeners {
+    pub(crate) fn new(buffer: usize) -> Self {
+        Self {
+            channels: RwLock::default(),
+            buffer: buffer.max(1),
+        }
+    }
+
+    /// Tells the listeners of an owner, or of all, if there are any.
+    pub(crate) fn tell(&self, owner: Option<&Arc<str>>, event: impl Fn() -> Event) {
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        let send = |channel: &broadcast::Sender<Event>| {
+            if channel.receiver_count() > 0 {
+                let _ = channel.send(event());
+            }
+        };
+        match owner {
+            Some(owner) => channels.get(owner).into_iter().for_each(send),
+            None => channels.values().for_each(send),
+        }
+    }
+
+    fn subscribe(&self, owner: &Arc<str>) -> broadcast::Receiver<Event> {
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|_, channel| channel.receiver_count() > 0);
+        let channel = channels
+            .entry(Arc::clone(owner))
+            .or_insert_with(|| broadcast::channel(self.buffer).0);
+        channel.subscribe()
+    }
 }
 
 async fn wait_until_down(down: &mut watch::Receiver<bool>) {
@@ -22,65 +56,47 @@ async fn wait_until_down(down: &mut watch::Receiver<bool>) {
 }
 
 impl Inner {
-    /// Tells an event that is not about a container.
+    /// Tells an event that is not about a container: to its owner, or to everybody.
     pub(crate) fn tell(&self, owner: Option<&Arc<str>>, kind: EventKind) {
-        if self.events.receiver_count() == 0 {
-            return;
-        }
-        let event = Event {
+        self.events.tell(owner, || self.event(kind.clone()));
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        Event {
             time: self.clock.now_ms(),
             container_id: None,
             session_id: None,
             kind,
-        };
-        let owner = owner.cloned();
-        let _ = self.events.send(Told { owner, event });
+        }
     }
 
     /// The events from now on of one owner.
-    pub(crate) fn listen(&self, owner: Arc<str>, filter: EventFilter) -> BoxStream<Event> {
-        let receiver = self.events.subscribe();
-        let clock = self.clock.clone();
+    pub(crate) fn listen(self: &Arc<Self>, owner: &Arc<str>, filter: EventFilter) -> BoxStream<Event> {
+        let receiver = self.events.subscribe(owner);
         let down = self.down.subscribe();
-        let state = (receiver, down, false);
-        Box::pin(stream::unfold(state, move |(mut receiver, mut down, ended)| {
-            let (owner, filter, clock) = (Arc::clone(&owner), filter.clone(), clock.clone());
+        let world = Arc::clone(self);
+        Box::pin(stream::unfold(Some((receiver, down)), move |state| {
+            let (world, filter) = (Arc::clone(&world), filter.clone());
             async move {
-                if ended {
-                    return None;
-                }
+                let (mut receiver, mut down) = state?;
                 loop {
                     let told = tokio::select! {
                         biased;
                         told = receiver.recv() => told,
-                        _ = wait_until_down(&mut down) => {
+                        () = wait_until_down(&mut down) => {
                             let error = DriverError::network("the connection to the simulated engine broke");
-                            return Some((Err(error), (receiver, down, true)));
+                            return Some((Err(error), None));
                         }
                     };
                     let event = match told {
-                        Ok(Told { owner: whose, event }) => {
-                            let own = whose.is_none_or(|whose| whose == owner);
-                            if !own || !filter.matches(&event) {
-                                continue;
-                            }
-                            event
-                        }
-                        Err(RecvError::Lagged(_)) => Event {
-                            time: clock.now_ms(),
-                            container_id: None,
-                            session_id: None,
-                            kind: EventKind::Lagged,
-                        },
+                        Ok(event) if filter.matches(&event) => event,
+                        Ok(_) => continue,
+                        Err(RecvError::Lagged(_)) => world.event(EventKind::Lagged),
                         Err(RecvError::Closed) => return None,
                     };
-                    return Some((Ok(event), (receiver, down, false)));
+                    return Some((Ok(event), Some((receiver, down))));
                 }
             }
         }))
-    }
-
-    pub(crate) fn channel(buffer: usize) -> broadcast::Sender<Told> {
-        broadcast::channel(buffer.max(1)).0
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use driver_state::Scope;
-use driver_types::PortProtocol;
+use driver_types::{Capabilities, Capability, PortProtocol, Support};
 
 use super::{Inner, Namespace, Server, World, locked};
 use crate::fs::{Credentials, Errno, FsType, Kind, Mount, ROOT, Sys, View};
@@ -151,6 +151,16 @@ impl Inner {
                     .get(&server.pid)
                     .is_some_and(|process| process.stopped)
         })
+    }
+
+    /// What the engine can do, with what the script adds.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let capabilities = self.profile.capabilities();
+        if self.script.host_files {
+            let support = Support::emulated("binds show files of the simulated host");
+            return capabilities.with(Capability::BindMounts, support);
+        }
+        capabilities
     }
 
     /// A directory or file of the host that a bind mount shows.

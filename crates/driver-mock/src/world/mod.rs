@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driver_state::{ContainerStore, KeyedMutex, NamedStore, Scope};
 use driver_types::{ContainerFilter, Network, Operation, Signal, Volume};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 pub(crate) use calls::{Calls, Outcome, unreachable_engine};
 pub(crate) use images::{ELF, ImageData, Images, SCRIPTED, registry_root};
@@ -51,7 +51,7 @@ pub(crate) struct Inner {
     pub(crate) images: Images,
     /// The order of calls on one container, and of pulls of one image.
     pub(crate) order: KeyedMutex,
-    pub(crate) events: broadcast::Sender<events::Told>,
+    pub(crate) events: events::Listeners,
     /// Whether the engine cannot be reached, for streams that are open.
     pub(crate) down: watch::Sender<bool>,
     /// The file system of the host, for bind mounts.
@@ -91,7 +91,7 @@ impl World {
             switchboard: Switchboard::new(script.first_port.unwrap_or(FIRST_PORT)),
             images: Images::default(),
             order: KeyedMutex::new(),
-            events: Inner::channel(script.event_buffer),
+            events: events::Listeners::new(script.event_buffer),
             down: watch::Sender::new(false),
             host: Tree::new(0o755).shared(),
             owners: Mutex::default(),
@@ -189,13 +189,16 @@ impl World {
             .unwrap_or(0)
     }
 
-    /// What is there beyond the lists of the drivers: half-made containers, published ports. One line each.
-    pub fn leftovers(&self) -> Vec<String> {
+    /// What is there of an owner beyond what the lists of its drivers say: half-made containers; and addresses, ports
+    /// and servers of containers that do not exist. One line each.
+    pub fn leftovers(&self, owner: &str) -> Vec<String> {
         let partial = locked(&self.0.partial);
-        let half_made = partial.keys().map(|id| format!("half-made container {id}"));
-        let ports = self.0.switchboard.published_ports();
+        let half_made = partial.values().filter(|container| &*container.owner == owner);
+        let half_made = half_made.map(|container| format!("half-made container {}", container.id));
+        let connected = self.0.switchboard.connected().into_iter();
+        let lost = connected.filter(|id| self.0.containers.get(Scope::All, id).is_none());
         half_made
-            .chain(ports.into_iter().map(|port| format!("published port {port}")))
+            .chain(lost.map(|id| format!("network of container {id}")))
             .collect()
     }
 }

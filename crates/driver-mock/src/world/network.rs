@@ -1,6 +1,6 @@
 //! The networks between containers, and from the host to published ports.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -368,10 +368,15 @@ fn parse_subnet(text: &str) -> Result<(u32, u32), String> {
     Ok((u32::from(address) & (u32::MAX << (32 - bits)), bits))
 }
 
-/// All host ports that are published, for tests of leaks.
+/// What is left, for tests of leaks.
 impl Switchboard {
-    pub(crate) fn published_ports(&self) -> HashSet<u16> {
-        self.lock().published.keys().map(|(_, port)| *port).collect()
+    /// The containers that have an address, a published port or a server.
+    pub(crate) fn connected(&self) -> BTreeSet<String> {
+        let state = self.lock();
+        let members = state.members.values().map(|member| &member.container);
+        let published = state.published.values().map(|publication| &publication.container);
+        let serving = state.listeners.values().map(|server| &server.container);
+        members.chain(published).chain(serving).cloned().collect()
     }
 }
 
@@ -430,9 +435,9 @@ mod tests {
         assert_eq!(first[0].host_port, 8080);
         let taken = [PortMapping::tcp(1), PortMapping::tcp(2).host_port(8080)];
         assert!(board.publish("b", &taken).unwrap_err().contains("8080"));
-        assert_eq!(board.published_ports(), HashSet::from([8080]));
+        assert_eq!(board.connected(), BTreeSet::from(["a".to_owned()]));
         board.leave("a");
-        assert!(board.published_ports().is_empty());
+        assert!(board.connected().is_empty());
     }
 
     #[test]

@@ -12,7 +12,6 @@ use driver_types::{
 };
 use tokio::sync::Notify;
 
-use super::events::Told;
 use super::images::ImageData;
 use super::network::Namespace;
 use super::{Inner, MainOutput};
@@ -115,17 +114,12 @@ impl Sandbox {
 
     /// Tells an event about this container.
     pub(crate) fn tell(&self, kind: EventKind) {
-        if self.world.events.receiver_count() == 0 {
-            return;
-        }
-        let event = Event {
+        self.world.events.tell(Some(&self.container.owner), || Event {
             time: self.world.clock.now_ms(),
             container_id: Some(self.container.id.to_string()),
             session_id: Some(self.container.config.session_id.clone()),
-            kind,
-        };
-        let owner = Some(Arc::clone(&self.container.owner));
-        let _ = self.world.events.send(Told { owner, event });
+            kind: kind.clone(),
+        });
     }
 
     /// How the container is now.
@@ -177,6 +171,10 @@ impl Sandbox {
             (Profile::Local, End::Code(_)) => None,
         };
         let oom = kernel.oom_kills > 0 && !self.world.calls.lies(Lie::HideOom);
+        let begun = self
+            .instance()
+            .and_then(|instance| instance.started_at)
+            .unwrap_or(0);
         if self.world.calls.lies(Lie::WrongExitCode) {
             code += 1;
         }
@@ -190,7 +188,7 @@ impl Sandbox {
                 (_, Some(_)) => ExitReason::Signaled,
                 (_, None) => ExitReason::Exited,
             },
-            finished_at: self.world.clock.now_ms(),
+            finished_at: self.world.clock.now_ms().max(begun),
         }
     }
 }
