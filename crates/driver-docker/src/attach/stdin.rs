@@ -51,6 +51,7 @@ impl Stdins {
 async fn keep(engine: Weak<Engine>, mut reader: ReadHalf<TokioIo<Upgraded>>, stdin: Arc<Stdin>) {
     let mut nothing = [0; 512];
     while matches!(reader.read(&mut nothing).await, Ok(count) if count > 0) {}
+    let Some(engine) = engine.upgrade() else { return };
     let mut known = engine.stdins.0.lock().await;
     if known
         .get(&stdin.id)
