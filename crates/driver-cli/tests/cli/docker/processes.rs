@@ -231,7 +231,7 @@ fn interrupting_exec_ends_its_process_only() {
         return;
     };
     let name = engine.idle(&[]);
-    let script = "echo ready; exec sleep 1000";
+    let script = "echo ready; exec sleep 777";
     let mut child = engine.spawn(&["exec", &name, "sh", "-c", script]);
     let _stdout = wait_for_line(&mut child);
     send(&child, Signal::SIGINT);
@@ -244,10 +244,9 @@ fn interrupting_exec_ends_its_process_only() {
         "-c",
         "cat /proc/[0-9]*/cmdline | head -c 1000",
     ]);
-    assert_eq!(
-        processes.stdout.matches("sleep").count(),
-        1,
-        "only the container's own: {processes:?}"
+    assert!(
+        !processes.stdout.contains("777"),
+        "the process lives on: {processes:?}"
     );
 }
 

@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 use super::engine::Engine;
+
+/// After which a test that waits for the screen fails instead of waiting on.
+const PATIENCE_MS: u16 = 60_000;
 
 /// The program on a terminal of 33 lines with 111 characters.
 struct Session {
@@ -52,6 +56,13 @@ impl Session {
     fn wait_for(&mut self, text: &str) {
         let mut buffer = [0; 4096];
         while !self.seen.contains(text) {
+            let mut ready = [PollFd::new(self.keyboard.as_fd(), PollFlags::POLLIN)];
+            let events = poll(&mut ready, PATIENCE_MS).unwrap();
+            assert!(
+                events > 0,
+                "`{text}` does not come; the terminal showed: {}",
+                self.seen
+            );
             let read = self.keyboard.read(&mut buffer).unwrap();
             assert!(read > 0, "the terminal closed; it showed: {}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
@@ -73,6 +84,14 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Does nothing to a program that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn run_with_a_terminal() {
     let Some(engine) = Engine::open("tty") else { return };
@@ -82,7 +101,10 @@ fn run_with_a_terminal() {
     session.type_keys("stty size; echo done\n");
     session.wait_for("33 111");
     // Ctrl-C is a key for the process, and not a signal for us.
-    session.type_keys("sleep 1000\n\u{3}");
+    session.type_keys("echo wait$((1)); sleep 1000\n");
+    session.wait_for("wait1");
+    session.type_keys("\u{3}");
+    session.wait_for("^C");
     session.type_keys("echo int=$?\n");
     session.wait_for("int=130");
     session.type_keys("exit 3\n");
