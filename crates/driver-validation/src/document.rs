@@ -1,5 +1,7 @@
 //! From a JSON document to a checked type, or to all violations at once.
 
+use std::collections::HashSet;
+
 use driver_errors::{DriverError, Result, Violation};
 use driver_types::ContainerConfig;
 use serde::Deserialize;
@@ -7,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::ValidatedConfig;
-use crate::report::Report;
+use crate::report::{MAX_VIOLATIONS, Report};
 use crate::schema_errors::{Finding, Repair, findings};
 use crate::strict::Strict;
 
@@ -34,7 +36,8 @@ pub(crate) mod sealed {
 ///
 /// # Errors
 ///
-/// `CONFIGURATION_ERROR` with all violations, each with a JSON pointer. Values of `env` are never in a message.
+/// `CONFIGURATION_ERROR` with all violations (the first thousand), each with a JSON pointer. Values of `env` are never
+/// in a message.
 ///
 /// ```
 /// let config = driver_validation::validate_config_json(r#"{"sessionId": "s1", "image": "alpine:3.20"}"#)?;
@@ -169,21 +172,20 @@ fn all_violations<T: Input>(value: &Value) -> Vec<Violation> {
     let by_rules = salvage::<T>(value)
         .map(|input| input.broken_rules())
         .unwrap_or_default();
-    let has_rule = |finding: &Finding| {
-        matches!(finding.repair, Repair::Keep)
-            && by_rules
-                .iter()
-                .any(|rule| rule.pointer == finding.violation.pointer)
-    };
+    let ruled: HashSet<_> = by_rules.iter().map(|rule| rule.pointer.as_str()).collect();
     // The rules know the way out, so where both complain about a value, theirs is kept.
+    let is_ruled = |finding: &Finding| {
+        matches!(finding.repair, Repair::Keep) && ruled.contains(finding.violation.pointer.as_str())
+    };
     let mut violations: Vec<_> = found
         .into_iter()
-        .filter(|finding| !has_rule(finding))
+        .filter(|finding| !is_ruled(finding))
         .map(|finding| finding.violation)
         .collect();
     violations.extend(by_rules);
     violations.sort();
     violations.dedup();
+    violations.truncate(MAX_VIOLATIONS);
     if violations.is_empty() {
         violations.push(Violation::new("", "cannot be read").with_hint("compare it with the JSON Schema"));
     }

@@ -1,6 +1,7 @@
 //! Rules for published ports and the network of a container.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use driver_types::{ContainerConfig, PortMapping, PortProtocol};
 
@@ -37,7 +38,7 @@ fn ports(report: &mut Report, config: &ContainerConfig) {
             "set network to `default` or to a network of create_network",
         );
     }
-    let mut seen: Vec<HostPort> = Vec::new();
+    let mut taken = Taken::default();
     for (index, port) in config.ports.iter().enumerate() {
         if port.container_port == 0 {
             report.add(
@@ -52,8 +53,7 @@ fn ports(report: &mut Report, config: &ContainerConfig) {
             port.effective_host_ip(),
         );
         let Some(address) = address else { continue };
-        let wanted = HostPort::new(port, address);
-        if let Some(first) = seen.iter().position(|other| other.collides(&wanted)) {
+        if let Some(first) = taken.take(port, address, index) {
             let message = format!("asks for the same as /ports/{first}");
             report.add(
                 format_args!("/ports/{index}"),
@@ -61,38 +61,58 @@ fn ports(report: &mut Report, config: &ContainerConfig) {
                 "publish each host port once",
             );
         }
-        seen.push(wanted);
     }
 }
 
-/// What a mapping takes on the host.
+/// What the mappings so far take on the host, with the index of the mapping that took it first.
+#[derive(Default)]
+struct Taken(HashMap<(HostPort, Place), usize>);
+
+/// A port of the host. One of the engine's choice is told apart by the port inside: asking twice for the same is an
+/// oversight.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct HostPort {
-    address: IpAddr,
-    protocol: PortProtocol,
-    /// 0: of the engine's choice.
+    is_udp: bool,
+    is_ipv4: bool,
     port: u16,
-    container_port: u16,
+    container_port: Option<u16>,
 }
 
-impl HostPort {
-    fn new(port: &PortMapping, address: IpAddr) -> Self {
-        Self {
-            address,
-            protocol: port.effective_protocol(),
-            port: port.host_port.unwrap_or(0),
-            container_port: port.container_port,
-        }
-    }
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    /// Any address of the family.
+    Any,
+    /// This address.
+    At(IpAddr),
+}
 
-    fn collides(&self, other: &Self) -> bool {
-        let is_wildcard = |address: &IpAddr| address.is_unspecified();
-        let same_address = self.address == other.address
-            || self.address.is_ipv4() == other.address.is_ipv4()
-                && (is_wildcard(&self.address) || is_wildcard(&other.address));
-        self.protocol == other.protocol
-            && self.port == other.port
-            && same_address
-            // Two ports of the engine's choice differ; asking twice for one container port is an oversight.
-            && (self.port != 0 || self.container_port == other.container_port)
+impl Taken {
+    /// Takes what a mapping asks for, and returns the earlier mapping that has it already, if there is one.
+    fn take(&mut self, mapping: &PortMapping, address: IpAddr, index: usize) -> Option<usize> {
+        let port = mapping.host_port.unwrap_or(0);
+        let host_port = HostPort {
+            is_udp: mapping.effective_protocol() == PortProtocol::Udp,
+            is_ipv4: address.is_ipv4(),
+            port,
+            container_port: (port == 0).then_some(mapping.container_port),
+        };
+        let everywhere: IpAddr = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let rivals: &[Place] = match address == everywhere {
+            true => &[Place::Any],
+            false => &[Place::At(address), Place::At(everywhere)],
+        };
+        let first = rivals
+            .iter()
+            .filter_map(|place| self.0.get(&(host_port, *place)))
+            .min()
+            .copied();
+        for place in [Place::Any, Place::At(address)] {
+            self.0.entry((host_port, place)).or_insert(index);
+        }
+        first
     }
 }

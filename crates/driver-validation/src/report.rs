@@ -7,6 +7,9 @@ use driver_errors::{DriverError, Result, Violation};
 /// Where a rule looks: a JSON pointer that is not formatted yet.
 pub(crate) type At<'a> = fmt::Arguments<'a>;
 
+/// As many violations are reported at once; a large document could break a million rules.
+pub(crate) const MAX_VIOLATIONS: usize = 1000;
+
 /// The violations found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -16,6 +19,9 @@ pub(crate) struct Report {
 impl Report {
     /// Adds a violation with the way out.
     pub(crate) fn add(&mut self, at: At<'_>, message: impl Into<String>, hint: impl Into<String>) {
+        if self.violations.len() == MAX_VIOLATIONS {
+            return;
+        }
         let violation = Violation::new(at.to_string(), message).with_hint(hint);
         self.violations.push(violation);
     }

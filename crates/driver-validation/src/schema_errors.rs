@@ -6,7 +6,7 @@ use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
 use crate::compiled::CompiledSchema;
-use crate::report::{Show, Token};
+use crate::report::{MAX_VIOLATIONS, Show, Token};
 
 /// A broken rule of a schema, and what must go for the rest of the document to be readable.
 pub(crate) struct Finding {
@@ -31,6 +31,9 @@ pub(crate) fn findings(schema: &CompiledSchema, document: &Value) -> Vec<Finding
     let mut findings = Vec::new();
     for error in schema.validator.iter_errors(document) {
         collect(&error, schema, &mut findings);
+        if findings.len() >= MAX_VIOLATIONS {
+            break;
+        }
     }
     findings
 }
@@ -48,7 +51,7 @@ fn collect(error: &ValidationError<'_>, schema: &CompiledSchema, findings: &mut 
             alternatives(error, context, schema, findings);
         }
         K::AdditionalProperties { unexpected } => {
-            for name in unexpected {
+            for name in unexpected.iter().take(MAX_VIOLATIONS) {
                 let pointer = format!("{at}/{}", Token(name));
                 add(
                     pointer,

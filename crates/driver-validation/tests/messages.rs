@@ -100,6 +100,28 @@ fn a_document_beyond_the_cap_is_refused() {
     insta::assert_snapshot!(violations(&text), @"  the document has 16777218 bytes, more than 16777216 (pass large data as a file)");
 }
 
+/// A document of a size that is still read is answered in bounded time and with a bounded report.
+#[test]
+fn a_document_that_breaks_a_rule_very_often_is_answered_shortly() {
+    let many = |item: &str| format!("[{}]", vec![item; 20_000].join(","));
+    for (field, item) in [
+        ("ports", r#"{"containerPort":1,"hostPort":2}"#),
+        ("dns", r#""x""#),
+        ("volumes", r#"{"source":"data","target":"/data"}"#),
+        ("command", "1"),
+    ] {
+        let text = format!(
+            r#"{{"sessionId":"s1","image":"alpine","network":"default","{field}":{}}}"#,
+            many(item)
+        );
+        assert_eq!(
+            validate_config_json(&text).unwrap_err().violation_list().len(),
+            1000,
+            "{field}"
+        );
+    }
+}
+
 #[test]
 fn whole_numbers_may_be_written_with_a_zero_fraction() {
     let text = r#"{"sessionId": "s1", "image": "alpine", "resources": {"memory": 64.0, "pids": 1e2}}"#;
