@@ -87,19 +87,19 @@ fn cycles(criterion: &mut Criterion) {
 
 fn list_of_a_session(criterion: &mut Criterion) {
     let runtime = runtime();
-    let driver = driver(Profile::Docker);
-    runtime.block_on(async {
-        for number in 0..10_000 {
-            let session = format!("session-{}", number / 10);
-            let config = ContainerConfig {
-                session_id: session,
-                ..config()
-            };
-            driver.create_container(&config).await.expect("created");
-        }
-    });
     let filter = ContainerFilter::session("session-50");
     criterion.bench_function("list_10_of_10000", |bencher| {
+        let driver = driver(Profile::Docker);
+        runtime.block_on(async {
+            for number in 0..10_000 {
+                let session_id = format!("session-{}", number / 10);
+                let config = ContainerConfig {
+                    session_id,
+                    ..config()
+                };
+                driver.create_container(&config).await.expect("created");
+            }
+        });
         bencher.iter(|| {
             let listed = runtime.block_on(driver.list_containers(&filter)).expect("listed");
             assert_eq!(listed.len(), 10);

@@ -15,6 +15,7 @@ use secrecy::ExposeSecret;
 use super::MockDriver;
 use super::files::read_archive;
 use crate::fs::{FsType, Mount, ROOT, Tree, unpack};
+use crate::kernel::add_mount_points;
 use crate::script::{Lie, RegistryImage};
 use crate::world::{ImageData, Inner, locked, registry_root};
 
@@ -42,13 +43,14 @@ impl MockDriver {
         {
             return Ok(image);
         }
-        self.world.count_registry_read(reference);
         for _ in &remote.layers {
             self.world
                 .clock
                 .sleep(Duration::from_millis(remote.layer_ms))
                 .await;
         }
+        // Counted at its end, so that whoever came meanwhile can tell that it was done for them too.
+        self.world.count_registry_read(reference);
         Ok(self.take_in(reference, &remote))
     }
 
@@ -98,6 +100,7 @@ impl MockDriver {
         }];
         let now = self.world.clock.now_ms();
         unpack(&mounts, "/", &archive, now / 1000, false).map_err(DriverError::file_system)?;
+        add_mount_points(&mut locked(&root));
         let root = locked(&root).clone().freeze();
         let image = Arc::new(ImageData {
             id: format!("sha256:{}", self.world.new_id()),

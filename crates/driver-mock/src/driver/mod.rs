@@ -12,6 +12,8 @@ mod lifecycle;
 mod objects;
 mod query;
 mod recover;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! One file system: inodes over a shared, unchanging base, as an image layer and the writable layer above it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::{Content, Errno, Sys};
@@ -73,8 +73,8 @@ impl Inode {
 /// A file system.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    base: Arc<HashMap<Ino, Inode>>,
-    upper: HashMap<Ino, Inode>,
+    base: Arc<BTreeMap<Ino, Inode>>,
+    upper: BTreeMap<Ino, Inode>,
     next: Ino,
     used: u64,
     limit: Option<u64>,
@@ -85,7 +85,7 @@ impl Tree {
     pub(crate) fn new(mode: u32) -> Self {
         Self {
             base: Arc::default(),
-            upper: HashMap::from([(ROOT, Inode::dir(mode))]),
+            upper: BTreeMap::from([(ROOT, Inode::dir(mode))]),
             next: ROOT + 1,
             used: 0,
             limit: None,
@@ -104,7 +104,7 @@ impl Tree {
     /// Makes everything so far the base of later layers.
     pub(crate) fn freeze(mut self) -> Self {
         let mut base = Arc::unwrap_or_clone(self.base);
-        base.extend(self.upper.drain());
+        base.append(&mut self.upper);
         base.retain(|ino, inode| *ino == ROOT || inode.links > 0);
         Self {
             base: Arc::new(base),

@@ -140,17 +140,13 @@ impl View<'_> {
             return Err(Errno::ENOENT);
         }
         let must_be_dir = path.ends_with('/');
-        let mut left: VecDeque<String> = if path.starts_with('/') { "" } else { self.cwd }
-            .split('/')
-            .chain(path.split('/'))
-            .filter(|part| !part.is_empty() && *part != ".")
-            .map(str::to_owned)
-            .collect();
+        let start = if path.starts_with('/') { "" } else { self.cwd };
+        let mut left: VecDeque<Cow<'_, str>> = parts(start).chain(parts(path)).map(Cow::Borrowed).collect();
         let root = self.mounts.first().ok_or(Errno::ENOENT)?;
-        let mut stack: Vec<(usize, Ino, String)> = vec![(0, root.root, String::new())];
+        let mut walk = Walk::new(root.root);
         let mut links = 0;
         while let Some(name) = left.pop_front() {
-            let (mount, dir, _) = stack[stack.len() - 1].clone();
+            let Step { mount, ino: dir, .. } = walk.here();
             {
                 let tree = self.mounts[mount].lock();
                 let inode = tree.get(dir)?;
@@ -162,14 +158,14 @@ impl View<'_> {
                 }
             }
             if name == ".." {
-                if stack.len() > 1 {
-                    stack.pop();
-                }
+                walk.up();
                 continue;
             }
-            let here = join(&stack, &name);
-            if let Some(index) = self.mounts.iter().rposition(|mount| mount.target == here) {
-                stack.push((index, self.mounts[index].root, name));
+            let parent = walk.path.len();
+            walk.path.push('/');
+            walk.path.push_str(&name);
+            if let Some(index) = self.mounts.iter().rposition(|mount| mount.target == walk.path) {
+                walk.down(index, self.mounts[index].root, parent);
                 continue;
             }
             let tree = self.mounts[mount].lock();
@@ -179,9 +175,9 @@ impl View<'_> {
                     return Ok(Place {
                         mount,
                         dir,
-                        name,
+                        name: name.into_owned(),
                         ino: None,
-                        path: here,
+                        path: walk.path,
                         is_mount: false,
                     });
                 }
@@ -193,37 +189,42 @@ impl View<'_> {
                     if links > MAX_LINKS {
                         return Err(Errno::ELOOP);
                     }
-                    for part in target.rsplit('/').filter(|part| !part.is_empty() && *part != ".") {
-                        left.push_front(part.to_owned());
+                    for part in parts(target).rev() {
+                        left.push_front(Cow::Owned(part.to_owned()));
                     }
+                    walk.path.truncate(parent);
                     if target.starts_with('/') {
-                        stack.truncate(1);
+                        walk.to_root();
                     }
                 }
-                _ => stack.push((mount, ino, name)),
+                _ => walk.down(mount, ino, parent),
             }
         }
-        self.place_of(&stack)
+        Ok(self.place_of(walk))
     }
 
-    fn place_of(&self, stack: &[(usize, Ino, String)]) -> Sys<Place> {
-        let (mount, ino, name) = stack[stack.len() - 1].clone();
-        let path = match stack.len() {
-            1 => "/".to_owned(),
-            length => join(&stack[..length - 1], &name),
+    fn place_of(&self, walk: Walk) -> Place {
+        let here = walk.here();
+        let (mount, ino) = (here.mount, here.ino);
+        let Some(above) = walk.above() else {
+            return Place {
+                mount,
+                dir: ino,
+                name: String::new(),
+                ino: Some(ino),
+                path: "/".to_owned(),
+                is_mount: true,
+            };
         };
-        let (dir, is_mount) = match stack.len() {
-            1 => (ino, true),
-            length => (stack[length - 2].1, stack[length - 2].0 != mount),
-        };
-        Ok(Place {
+        let is_mount = above.mount != mount || self.mounts.iter().any(|mount| mount.target == walk.path);
+        Place {
             mount,
-            dir,
-            name,
+            dir: above.ino,
+            name: walk.path[here.parent + 1..].to_owned(),
             ino: Some(ino),
-            path,
-            is_mount: is_mount || self.mounts.iter().any(|mount| mount.target == stack_path(stack)),
-        })
+            is_mount,
+            path: walk.path,
+        }
     }
 
     /// Follows a path that must lead somewhere.
@@ -239,23 +240,8 @@ impl View<'_> {
 
     pub(crate) fn stat(&self, path: &str, follow: bool) -> Sys<Stat> {
         let (place, ino) = self.existing(path, follow)?;
-        let mount = self.mount_of(&place);
-        let tree = mount.lock();
-        let inode = tree.get(ino)?;
-        let (kind, size) = match &inode.kind {
-            Kind::Dir(_) => ("dir", 0),
-            Kind::File(content) => ("file", content.len()),
-            Kind::Symlink(target) => ("symlink", target.len() as u64),
-            Kind::Fifo => ("fifo", 0),
-            Kind::Char(..) => ("char", 0),
-        };
-        Ok(Stat {
-            kind,
-            mode: if kind == "symlink" { 0o777 } else { inode.mode },
-            uid: inode.uid,
-            gid: inode.gid,
-            size,
-        })
+        let tree = self.mount_of(&place).lock();
+        Ok(stat_of(tree.get(ino)?))
     }
 
     pub(crate) fn read(&self, path: &str) -> Sys<Content> {
@@ -275,9 +261,9 @@ impl View<'_> {
     /// The content of a file that the caller may execute, with its stat.
     pub(crate) fn program(&self, path: &str) -> Sys<(Content, Stat)> {
         let (place, ino) = self.existing(path, true)?;
-        let stat = self.stat(path, true)?;
         let tree = self.mount_of(&place).lock();
         let inode = tree.get(ino)?;
+        let stat = stat_of(inode);
         match &inode.kind {
             Kind::File(content) if self.who.may(inode, 1) && inode.mode & 0o111 != 0 => {
                 Ok((content.clone(), stat))
@@ -474,22 +460,82 @@ impl View<'_> {
     }
 }
 
-fn stack_path(stack: &[(usize, Ino, String)]) -> String {
-    match stack.len() {
-        1 => "/".to_owned(),
-        length => join(&stack[..length - 1], &stack[length - 1].2),
+fn stat_of(inode: &Inode) -> Stat {
+    let (kind, size) = match &inode.kind {
+        Kind::Dir(_) => ("dir", 0),
+        Kind::File(content) => ("file", content.len()),
+        Kind::Symlink(target) => ("symlink", target.len() as u64),
+        Kind::Fifo => ("fifo", 0),
+        Kind::Char(..) => ("char", 0),
+    };
+    Stat {
+        kind,
+        mode: if kind == "symlink" { 0o777 } else { inode.mode },
+        uid: inode.uid,
+        gid: inode.gid,
+        size,
     }
 }
 
-fn join(stack: &[(usize, Ino, String)], name: &str) -> String {
-    let mut path = String::new();
-    for (_, _, part) in &stack[1..] {
-        path.push('/');
-        path.push_str(part);
+/// The parts of a path that lead somewhere.
+fn parts(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+/// The directories on the way from the root.
+struct Walk {
+    steps: Vec<Step>,
+    /// Without symbolic links; empty at the root.
+    path: String,
+}
+
+#[derive(Clone, Copy)]
+struct Step {
+    mount: usize,
+    ino: Ino,
+    /// The length of the path of the directory that it is in.
+    parent: usize,
+}
+
+impl Walk {
+    fn new(root: Ino) -> Self {
+        let mut steps = Vec::with_capacity(8);
+        steps.push(Step {
+            mount: 0,
+            ino: root,
+            parent: 0,
+        });
+        Self {
+            steps,
+            path: String::with_capacity(64),
+        }
     }
-    path.push('/');
-    path.push_str(name);
-    path
+
+    fn here(&self) -> Step {
+        self.steps[self.steps.len() - 1]
+    }
+
+    fn above(&self) -> Option<Step> {
+        self.steps.len().checked_sub(2).map(|index| self.steps[index])
+    }
+
+    /// Goes where the path leads already.
+    fn down(&mut self, mount: usize, ino: Ino, parent: usize) {
+        self.steps.push(Step { mount, ino, parent });
+    }
+
+    /// The root is its own parent.
+    fn up(&mut self) {
+        if self.steps.len() > 1 {
+            self.path.truncate(self.here().parent);
+            self.steps.pop();
+        }
+    }
+
+    fn to_root(&mut self) {
+        self.steps.truncate(1);
+        self.path.clear();
+    }
 }
 
 #[cfg(test)]

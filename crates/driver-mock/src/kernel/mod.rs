@@ -19,7 +19,7 @@ use std::time::Duration;
 use driver_types::{ResourceLimits, Signal};
 
 pub(crate) use limits::MIB;
-pub(crate) use mounts::{MountPlan, etc_tree};
+pub(crate) use mounts::{MountPlan, add_mount_points, etc_tree};
 pub(crate) use process::{Disposition, End, Process, ProcessSpec, Role};
 pub(crate) use security::{Privileges, User, capability_number, find_user};
 pub(crate) use stdio::{Output, Pipe, Stdio, Terminal, frame};

@@ -89,19 +89,23 @@ impl MountPlan {
             .root
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        for target in ["/etc", "/proc", "/sys", "/dev"]
-            .into_iter()
-            .chain(targets)
-            .chain(volumes)
-        {
+        add_mount_points(&mut root);
+        for target in targets.chain(volumes) {
             // Where a file or a link is in the way the path resolves to something else; nothing to make then.
             let _ = root.make_dirs(target);
         }
-        let Ok(etc) = root.make_dirs("/etc") else { return };
-        for (name, _) in ETC_FILES {
-            if root.lookup(etc, name).is_err() {
-                let _ = root.add(etc, name, Inode::file("", 0o644));
-            }
+    }
+}
+
+/// Places for what every container has mounted. Images have them from the start, so that a container finds them there.
+pub(crate) fn add_mount_points(root: &mut Tree) {
+    for target in ["/proc", "/sys", "/dev"] {
+        let _ = root.make_dirs(target);
+    }
+    let Ok(etc) = root.make_dirs("/etc") else { return };
+    for (name, _) in ETC_FILES {
+        if root.lookup(etc, name).is_err() {
+            let _ = root.add(etc, name, Inode::file("", 0o644));
         }
     }
 }
@@ -117,7 +121,9 @@ fn mount(target: &'static str, tree: &SharedTree, read_only: bool, fs_type: FsTy
 }
 
 fn tmpfs(mode: u32, size_mib: u64) -> SharedTree {
-    Tree::new(mode).layer(Some(size_mib * MIB)).shared()
+    let mut tree = Tree::new(mode);
+    tree.set_limit(Some(size_mib * MIB));
+    tree.shared()
 }
 
 fn inode_at(tree: &SharedTree, path: &str) -> Ino {

@@ -7,6 +7,7 @@ use driver_types::{Env, Image, Labels};
 use driver_validation::ImageReference;
 
 use crate::fs::{Inode, ROOT, Tree};
+use crate::kernel::add_mount_points;
 use crate::script::RegistryImage;
 
 /// An image.
@@ -145,9 +146,10 @@ pub(crate) const ELF: &[u8] = b"\x7fELF";
 /// The content of an image of the registry: its programs, and the directories and users of a small distribution.
 pub(crate) fn registry_root(image: &RegistryImage) -> Tree {
     let mut tree = Tree::new(0o755);
-    for dir in ["/bin", "/etc", "/proc", "/sys", "/dev", "/tmp", "/root", "/var"] {
+    for dir in ["/bin", "/tmp", "/root", "/var"] {
         let _ = tree.make_dirs(dir);
     }
+    add_mount_points(&mut tree);
     if let Some(tmp) = tree
         .lookup(ROOT, "tmp")
         .ok()

@@ -181,7 +181,7 @@ impl World {
         self.0.calls.count(operation)
     }
 
-    /// How often an image was read from the registry.
+    /// How often an image was read from the registry, to the end.
     pub fn registry_reads(&self, reference: &str) -> u64 {
         locked(&self.0.registry_reads)
             .get(reference)
