@@ -90,17 +90,11 @@ fn bytes(content: Bytes) -> ByteStream {
 }
 
 /// Imports the workload image once more, under a reference of this case.
-async fn import(cx: &Context, suffix: &str) -> Result<Image, CaseError> {
+pub(super) async fn import(cx: &Context, suffix: &str) -> Result<Image, CaseError> {
     let archive =
         image_archive(cx.factory().simulated()).map_err(|error| Failure::new("the workload image", error))?;
     let options = import_options(&cx.image_name(suffix));
     Ok(cx.driver().import_image(&options, bytes(archive)).await?)
-}
-
-/// The reference of an image that was imported for other groups' cases.
-pub(super) async fn import_tiny(cx: &Context, suffix: &str) -> Result<String, CaseError> {
-    import(cx, suffix).await?;
-    Ok(cx.image_name(suffix))
 }
 
 /// A config with this image and its own defaults.
