@@ -131,6 +131,15 @@ impl Model {
         }
     }
 
+    /// Only what runs can be signalled; what is paused cannot.
+    fn kill(&mut self, nth: usize) {
+        if self.containers[nth].status == ContainerStatus::Paused && !self.containers[nth].gone {
+            self.expected.code = Some("INVALID_STATE");
+        } else {
+            self.act(nth, Action::ProcessEnds);
+        }
+    }
+
     /// An engine that does not remember who ended a container tells that it exited.
     fn reopen(&mut self) {
         if self.remembers_stops {
@@ -235,7 +244,7 @@ impl<const LOCAL: bool> ReferenceStateMachine for Reference<LOCAL> {
                     state.expected.code = None;
                 }
             }
-            Op::Kill(nth) => state.act(nth, Action::ProcessEnds),
+            Op::Kill(nth) => state.kill(nth),
             Op::Reopen => state.reopen(),
         }
         state
