@@ -32,6 +32,7 @@ mod mounts;
 mod ports;
 mod report;
 mod resources;
+mod rules;
 mod sanitize;
 mod schema_errors;
 mod schemas;
