@@ -269,6 +269,9 @@ impl Bars {
     }
 
     fn show(&mut self, item: &PullProgress) {
+        if item.status == PullProgress::COMPLETE {
+            return;
+        }
         let key = item.layer.clone().unwrap_or_default();
         let prefix: String = output::printable(&key).chars().take(12).collect();
         let (all, text) = (&self.all, &self.text);

@@ -69,13 +69,24 @@ async fn chosen(app: &App, args: &StatsArgs) -> Result<Vec<ContainerInstance>, D
     try_join_all(found).await
 }
 
-/// The last two readings of a container: use of the processor is what lies between them.
+/// A container with its last two readings: use of the processor is what lies between them.
 #[derive(Default)]
 struct Row {
     name: String,
     before: Option<ContainerStats>,
     last: Option<ContainerStats>,
+    readings: u32,
 }
+
+impl Row {
+    /// Whether there is enough to show: use of the processor, unless the engine does not tell it.
+    fn is_complete(&self) -> bool {
+        cpu_percent(self).is_some() || self.readings >= MAX_READINGS
+    }
+}
+
+/// After so many readings use of the processor is not waited for any more.
+const MAX_READINGS: u32 = 4;
 
 /// Prints a table after each round of readings; ends when all containers have ended, or after the first full round.
 async fn watch(app: &App, containers: &[ContainerInstance], interval: u64, once: bool) -> Outcome {
@@ -101,8 +112,8 @@ async fn watch(app: &App, containers: &[ContainerInstance], interval: u64, once:
     while let Some((index, reading)) = readings.next().await {
         let row = &mut rows[index];
         row.before = row.last.replace(reading?);
-        let needs_two = once && row.before.is_none();
-        seen[index] = !needs_two;
+        row.readings += 1;
+        seen[index] = !once || row.is_complete();
         if !seen.iter().all(|seen| *seen) {
             continue;
         }
@@ -231,6 +242,7 @@ mod tests {
             name: String::new(),
             before,
             last,
+            readings: 2,
         };
         assert_eq!(cpu_percent(&row), percent);
     }
@@ -241,6 +253,7 @@ mod tests {
             name: "web".to_owned(),
             before: None,
             last: reading(0, None),
+            readings: 1,
         };
         assert_eq!(
             cells(&row),
