@@ -211,3 +211,34 @@ async fn import(
         program: workload::PROGRAM.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leak_fails_a_case_whatever_else_it_did() {
+        let leak = ["left behind: container 1".to_owned()];
+        let failure = || Failure {
+            expected: "a".into(),
+            got: "b".into(),
+            place: "c".into(),
+        };
+        let verdicts = [
+            Ok(()),
+            Err(CaseError::Skipped("x".into())),
+            Err(CaseError::Failed(failure())),
+        ];
+        for verdict in verdicts {
+            let (outcome, reason) = judge(verdict, &leak);
+            assert_eq!(outcome, Outcome::Failed);
+            assert!(reason.is_some_and(|reason| reason.contains("container 1")));
+        }
+        assert_eq!(judge(Ok(()), &[]), (Outcome::Passed, None));
+        assert_eq!(
+            judge(Err(CaseError::Skipped("x".into())), &[]).0,
+            Outcome::Skipped
+        );
+        assert_eq!(judge(Err(CaseError::Failed(failure())), &[]).0, Outcome::Failed);
+    }
+}

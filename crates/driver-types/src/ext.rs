@@ -99,6 +99,10 @@ pub trait ContainerDriverExt: ContainerDriver {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        header.set_mtime(now.as_secs());
         header.set_size(content.len() as u64);
         let mut archive = tar::Builder::new(Vec::new());
         let broken =

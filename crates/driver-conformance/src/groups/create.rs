@@ -50,6 +50,12 @@ pub(super) fn register(group: &mut Group) {
         .case("entrypoint_replaces", entrypoint_replaces)
         .proves(&["1.config.argv"]);
     group
+        .case(
+            "entrypoint_keeps_the_image_command",
+            entrypoint_keeps_the_image_command,
+        )
+        .proves(&["1.config.argv"]);
+    group
         .case("program_on_path", program_on_path)
         .proves(&["1.config.argv"]);
     group
@@ -234,15 +240,30 @@ async fn command_replaces(cx: Context) -> CaseResult {
 }
 
 async fn entrypoint_replaces(cx: Context) -> CaseResult {
-    // The default command of the image belongs to its own entrypoint.
-    let mut config = cx
+    let argv = cx.argv(["out", "from the entrypoint"]);
+    let config = cx
         .config(["replaced"])
-        .entrypoint(cx.argv(["out", "from the entrypoint"]));
-    config.command = None;
+        .entrypoint(argv)
+        .command(Vec::<String>::new());
     expect::equal(
         "output",
         cx.finish(&config).await?.output.text(),
         "from the entrypoint\n",
+    )
+}
+
+async fn entrypoint_keeps_the_image_command(cx: Context) -> CaseResult {
+    if cx.image_is_supplied() {
+        return expect::skip("the factory supplies an image without defaults");
+    }
+    // Each of the two fields has its own default; engines differ in what an entrypoint does to the image's command.
+    let mut config = cx.config(["replaced"]).entrypoint(cx.argv(["args"]));
+    config.command = None;
+    let output = cx.finish(&config).await?.output;
+    expect::equal(
+        "arguments",
+        output.values("arg").collect::<Vec<_>>(),
+        vec!["out", "default command"],
     )
 }
 

@@ -49,6 +49,9 @@ pub(super) fn register(group: &mut Group) {
         .case("last_line_without_newline", last_line_without_newline)
         .proves(&["3.logs.order"]);
     group.case("long_line", long_line).proves(&["3.logs.order"]);
+    group
+        .case("tail_of_long_lines", tail_of_long_lines)
+        .proves(&["3.logs.options"]);
     group.case("large_log", large_log).proves(&["3.logs.order"]);
     group
         .case("terminal", terminal)
@@ -112,11 +115,7 @@ async fn one_stream(cx: Context) -> CaseResult {
         .await?
         .container
         .id;
-    for (stdout, stderr, expected) in [
-        (true, false, "to stdout\n"),
-        (false, true, "to stderr\n"),
-        (false, false, ""),
-    ] {
+    for (stdout, stderr, expected) in [(true, false, "to stdout\n"), (false, true, "to stderr\n")] {
         let options = LogOptions {
             stdout,
             stderr,
@@ -265,23 +264,35 @@ async fn last_line_without_newline(cx: Context) -> CaseResult {
     expect::equal("last line", tail, "last")
 }
 
+/// Longer than the pieces in which engines keep lines.
+const LONG: usize = 100_000;
+
 async fn long_line(cx: Context) -> CaseResult {
-    // Longer than the pieces in which engines keep lines.
-    let line = "x".repeat(100_000);
+    let line = "x".repeat(LONG);
     let id = cx
         .finish(&cx.config(["out", &line, ",", "out", "next"]))
         .await?
         .container
         .id;
     let log = cx.log(&id).await?;
-    expect::equal("bytes", log.len(), line.len() + "\nnext\n".len())?;
+    expect::equal("bytes", log.len(), LONG + "\nnext\n".len())?;
     expect::that(
         "the line in one piece",
         log.lines().next() == Some(line.as_str()),
-        &log[..100],
-    )?;
-    let tail = cx.driver().get_container_logs(&id, &LogOptions::tail(2)).await?;
-    expect::equal("bytes of the last two lines", tail.len(), log.len())
+        "another line",
+    )
+}
+
+async fn tail_of_long_lines(cx: Context) -> CaseResult {
+    let line = "x".repeat(LONG);
+    let id = cx
+        .finish(&cx.config(["out", "first", ",", "out", &line, ",", "out", "last"]))
+        .await?
+        .container
+        .id;
+    let log = cx.driver().get_container_logs(&id, &LogOptions::tail(2)).await?;
+    let lengths: Vec<_> = log.lines().map(str::len).collect();
+    expect::equal("lengths of the last two lines", lengths, vec![LONG, "last".len()])
 }
 
 async fn large_log(cx: Context) -> CaseResult {

@@ -43,8 +43,11 @@ mod stop;
 mod volumes;
 mod wait;
 
+/// Registers the cases of a group.
+type Register = fn(&mut Group);
+
 /// Every group with the function that registers its cases, in the order of reports.
-const GROUPS: &[(&str, fn(&mut Group))] = &[
+const GROUPS: &[(&str, Register)] = &[
     ("config", config::register),
     ("create", create::register),
     ("start", start::register),

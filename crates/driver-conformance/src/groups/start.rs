@@ -91,7 +91,10 @@ async fn started_at_is_set(cx: Context) -> CaseResult {
 }
 
 async fn new_run_after_exit(cx: Context) -> CaseResult {
-    let first = cx.finish(&cx.config(["exit", "3"])).await?.container;
+    let first = cx
+        .finish(&cx.config(["sleep", "20", ",", "exit", "3"]))
+        .await?
+        .container;
     expect::equal(
         "status after the first run",
         first.status,

@@ -4,8 +4,8 @@
 //! a paused process: while it is frozen nothing of the contract can end it but the moves of the table.
 
 use driver_types::{
-    Action, Capability, ContainerInstance, ContainerStatus, ErrorKind, RemoveOptions, Result, StopOptions,
-    Transition,
+    Action, Capability, ContainerInstance, ContainerStatus, ErrorKind, RemoveOptions, Result, Signal,
+    StopOptions, Transition,
 };
 
 use crate::Context;
@@ -112,7 +112,7 @@ async fn bring_to(
 ) -> std::result::Result<ContainerInstance, CaseError> {
     let id = match status {
         ContainerStatus::Created => cx.create(&cx.config(["forever"])).await?.id,
-        ContainerStatus::Exited => cx.finish(&cx.config(["exit", "3"])).await?.container.id,
+        ContainerStatus::Exited => exited(cx).await?,
         _ => cx.ready(["mark", "x"]).await?.id,
     };
     match status {
@@ -123,6 +123,21 @@ async fn bring_to(
     let container = cx.get(&id).await?;
     expect::equal("status before", container.status, status)?;
     Ok(container)
+}
+
+/// A container that ended by itself, and whose next run lasts.
+async fn exited(cx: &Context) -> std::result::Result<String, CaseError> {
+    if !cx.supports(Capability::Signal) {
+        return Ok(cx
+            .finish(&cx.config(["sleep", "2000", ",", "exit", "3"]))
+            .await?
+            .container
+            .id);
+    }
+    let id = cx.ready(["mark", "x"]).await?.id;
+    cx.driver().signal_container(&id, Signal::KILL).await?;
+    cx.wait_exit(&id).await?;
+    Ok(id)
 }
 
 async fn act(cx: &Context, id: &str, action: Action) -> Result<()> {
