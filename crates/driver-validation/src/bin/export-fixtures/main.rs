@@ -17,14 +17,13 @@ use serde_json::{Value, json};
 const FIX: &str = "cargo run -p driver-validation --bin export-fixtures -- examples/fixtures/generated";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let (check, directory) = match arguments.as_slice() {
-        [directory] if directory != "--check" => (false, directory),
-        [check, directory] if check == "--check" => (true, directory),
-        _ => {
-            eprintln!("usage: export-fixtures [--check] DIRECTORY");
-            return ExitCode::from(2);
-        }
+    let (options, directories): (Vec<_>, Vec<_>) = env::args()
+        .skip(1)
+        .partition(|argument| argument.starts_with("--"));
+    let check = options == ["--check"];
+    let ([directory], true) = (directories.as_slice(), check || options.is_empty()) else {
+        eprintln!("usage: export-fixtures [--check] DIRECTORY");
+        return ExitCode::from(2);
     };
     let directory = Path::new(directory);
     let result = if check {

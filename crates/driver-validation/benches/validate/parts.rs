@@ -1,16 +1,16 @@
-//! How long validation takes: `cargo bench -p driver-validation --bench validate`.
+//! How long the parts of validation take, by criterion.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use driver_types::ContainerConfig;
 use driver_validation::{
     matches_config_schema, validate_config, validate_config_json, validate_config_value,
 };
 use serde_json::Value;
 
-fn benches(criterion: &mut Criterion) {
-    let value: Value = serde_json::from_str(include_str!("document.json")).expect("the document is JSON");
+pub(crate) fn run(criterion: &mut Criterion) {
+    let value: Value = serde_json::from_str(crate::DOCUMENT).expect("the document is JSON");
     let text = value.to_string();
     let config: ContainerConfig = serde_json::from_str(&text).expect("the document is a config");
     let bad = text
@@ -35,6 +35,3 @@ fn benches(criterion: &mut Criterion) {
     });
     group.finish();
 }
-
-criterion_group!(validate, benches);
-criterion_main!(validate);

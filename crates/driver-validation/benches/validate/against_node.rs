@@ -1,21 +1,20 @@
-//! Validation against node's in the same run: `cargo bench -p driver-validation --bench against_node`.
+//! Validation against node's in the same run.
 //!
 //! Rust and node take turns, so that both see the same machine; the ratio of a row is the median over the rounds.
 //! The schema and the document are the same. Needs node and npm; what npm installs is kept in the target directory.
-//! Exit code 1: a figure is missed.
 
 use std::error::Error;
 use std::fs;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use driver_validation::{Form, matches_config_schema, schemas, validate_config_json};
 use serde_json::Value;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const ROUNDS: usize = 21;
 const ITERATIONS: u32 = 20_000;
@@ -27,23 +26,9 @@ const ROWS: [(&str, &str, f64); 3] = [
     ("is_valid alone", "ajv alone", 1.0),
 ];
 
-fn main() -> ExitCode {
-    // `cargo test --benches` runs this too; there is nothing to test.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("against_node: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> Outcome<bool> {
-    let value: Value = serde_json::from_str(include_str!("document.json"))?;
+/// Prints the table, and tells whether all figures are reached.
+pub(crate) fn run() -> Outcome<bool> {
+    let value: Value = serde_json::from_str(crate::DOCUMENT)?;
     let text = value.to_string();
     let mut node = Node::start(&text)?;
     let mut samples = vec![Vec::new(); ROWS.len()];
