@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use crate::client::{Client, escape};
 use crate::create::Requests;
 use crate::error;
-use crate::events::OwnObjects;
+use crate::events::{KnownReferences, OwnObjects};
 use crate::failure::Failure;
 use crate::options::DockerOptions;
 use crate::profile::Profile;
@@ -35,6 +35,7 @@ pub(crate) struct Engine {
     pub(crate) watcher: Watcher,
     pub(crate) own_volumes: OwnObjects,
     pub(crate) own_networks: OwnObjects,
+    pub(crate) references: KnownReferences,
     /// Who makes networks: the engine's check for duplicates is not safe against itself.
     pub(crate) network_turn: Mutex<()>,
     /// One call of create after another for each request id.
@@ -64,6 +65,7 @@ impl Engine {
             watcher: Watcher::default(),
             own_volumes: OwnObjects::default(),
             own_networks: OwnObjects::default(),
+            references: KnownReferences::default(),
             network_turn: Mutex::default(),
             requests: Requests::default(),
             good_programs: GoodPrograms::default(),

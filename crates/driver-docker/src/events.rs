@@ -1,6 +1,6 @@
 //! `events`: from the engine's events to the contract's, in order per container.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,28 +14,71 @@ use tokio::sync::mpsc;
 
 use crate::engine::Engine;
 use crate::wire::EngineEvent;
-use crate::{instance, networks, query, volumes, watch};
+use crate::{images, instance, networks, query, volumes, watch};
 
 /// How long the engine may take to describe what an event is about.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// The owner's volumes and networks: an event that removes one does not tell whose it was.
+/// The owner's volumes or networks by name, and how many makings of each were not yet undone: an event that removes
+/// one does not tell whose it was, and comes after later calls.
 #[derive(Debug, Default)]
-pub(crate) struct OwnObjects(Mutex<HashSet<String>>);
+pub(crate) struct OwnObjects(Mutex<HashMap<String, usize>>);
 
 impl OwnObjects {
-    /// Notes one, by its name.
-    pub(crate) fn add(&self, name: &str) {
-        self.names().insert(name.to_owned());
+    /// One was made, or is about to be.
+    pub(crate) fn made(&self, name: &str) {
+        *self.names().entry(name.to_owned()).or_default() += 1;
     }
 
-    fn remove(&self, name: &str) -> bool {
-        self.names().remove(name)
+    /// One exists.
+    fn exists(&self, name: &str) {
+        self.names().entry(name.to_owned()).or_insert(1);
     }
 
-    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn is_known(&self, name: &str) -> bool {
+        self.names().contains_key(name)
+    }
+
+    /// One was removed, or was not made after all. Whether it was the owner's.
+    pub(crate) fn removed(&self, name: &str) -> bool {
+        let mut names = self.names();
+        let Some(count) = names.get_mut(name) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            names.remove(name);
+        }
+        true
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The references of the engine's images: an event that takes one away tells only the image.
+#[derive(Debug, Default)]
+pub(crate) struct KnownReferences(Mutex<BTreeSet<String>>);
+
+impl KnownReferences {
+    /// These are all. Which ones are gone.
+    fn replace(&self, now: BTreeSet<String>) -> Vec<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = known.difference(&now).cloned().collect();
+        *known = now;
+        gone
+    }
+
+    fn add(&self, reference: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(reference.to_owned());
+    }
+}
+
+async fn references(engine: &Arc<Engine>) -> Result<BTreeSet<String>> {
+    let images = images::list_images(engine).await?;
+    Ok(images.into_iter().flat_map(|image| image.references).collect())
 }
 
 /// What happens from now on to the owner's objects.
@@ -44,14 +87,20 @@ pub(crate) async fn events(engine: &Arc<Engine>, filter: &EventFilter) -> Result
     watch::open(engine).await?;
     let receiver = engine.watcher.subscribe();
     // Those that exist are found once; later ones by their creation.
-    let (volumes, networks) =
-        tokio::try_join!(volumes::list_volumes(engine), networks::list_networks(engine))?;
+    let (volumes, networks, references) = tokio::try_join!(
+        volumes::list_volumes(engine),
+        networks::list_networks(engine),
+        references(engine)
+    )?;
     volumes
         .iter()
-        .for_each(|volume| engine.own_volumes.add(&volume.name));
+        .for_each(|volume| engine.own_volumes.exists(&volume.name));
     networks
         .iter()
-        .for_each(|network| engine.own_networks.add(&network.name));
+        .for_each(|network| engine.own_networks.exists(&network.name));
+    references
+        .iter()
+        .for_each(|reference| engine.references.add(reference));
     // The stream ends with the driver: the engine's broadcast goes with it.
     let state = (receiver, filter.clone());
     Ok(Box::pin(stream::unfold(state, async |(mut receiver, filter)| {
@@ -82,18 +131,36 @@ async fn next(receiver: &mut Receiver<Event>, filter: &EventFilter) -> Option<Ev
 pub(crate) async fn translate(engine: Weak<Engine>, mut events: mpsc::Receiver<EngineEvent>) {
     while let Some(event) = events.recv().await {
         let Some(engine) = engine.upgrade() else { return };
-        if let Some(kind) = kind(&engine, &event).await {
-            let is_container = event.kind == "container";
+        let kinds = match (event.kind.as_str(), event.action.as_str()) {
+            ("image", "untag" | "delete" | "remove") => references_gone(&engine).await,
+            _ => kind(&engine, &event).await.into_iter().collect(),
+        };
+        let is_container = event.kind == "container";
+        let session = event
+            .actor
+            .attributes
+            .get(labels::SESSION)
+            .filter(|_| is_container);
+        for kind in kinds {
             engine.watcher.publish(Event {
                 time: event.epoch_ms(),
                 container_id: is_container.then(|| event.actor.id.clone()),
-                session_id: is_container
-                    .then(|| event.actor.attributes.get(labels::SESSION).cloned())
-                    .flatten(),
+                session_id: session.cloned(),
                 kind,
             });
         }
     }
+}
+
+/// The references that no image has any more.
+async fn references_gone(engine: &Arc<Engine>) -> Vec<EventKind> {
+    let Some(now) = limited(references(engine)).await else {
+        return Vec::new();
+    };
+    let gone = engine.references.replace(now);
+    gone.into_iter()
+        .map(|reference| EventKind::ImageRemoved { reference })
+        .collect()
 }
 
 async fn kind(engine: &Arc<Engine>, event: &EngineEvent) -> Option<EventKind> {
@@ -116,21 +183,17 @@ async fn kind(engine: &Arc<Engine>, event: &EngineEvent) -> Option<EventKind> {
             Some(EventKind::Health { status })
         }
         // The name that a pull event has is without the tag.
-        ("image", "pull") => Some(EventKind::ImageAdded {
-            reference: event.actor.id.clone(),
-        }),
-        ("image", "tag" | "load" | "loadfromarchive") => Some(EventKind::ImageAdded {
-            reference: name.clone(),
-        }),
-        ("image", "untag" | "delete" | "remove") => Some(EventKind::ImageRemoved {
-            reference: name.clone(),
-        }),
+        ("image", "pull") => Some(image_added(engine, &event.actor.id)),
+        ("image", "tag" | "load" | "loadfromarchive") => Some(image_added(engine, name)),
         ("volume", "create") => {
             let name = event.actor.id.clone();
+            if engine.own_volumes.is_known(&name) {
+                return Some(EventKind::VolumeCreated { name });
+            }
             let found = limited(volumes::find(engine, Operation::Events, &name)).await?;
             let owned = found.is_some_and(|volume| engine.owns(&volume.labels));
             owned.then(|| {
-                engine.own_volumes.add(&name);
+                engine.own_volumes.exists(&name);
                 EventKind::VolumeCreated { name }
             })
         }
@@ -138,22 +201,32 @@ async fn kind(engine: &Arc<Engine>, event: &EngineEvent) -> Option<EventKind> {
             let name = event.actor.id.clone();
             engine
                 .own_volumes
-                .remove(&name)
+                .removed(&name)
                 .then_some(EventKind::VolumeRemoved { name })
         }
         ("network", "create") => {
+            if engine.own_networks.is_known(name) {
+                return Some(EventKind::NetworkCreated { name: name.clone() });
+            }
             let found = limited(networks::find(engine, Operation::Events, name)).await?;
             let owned = found.is_some_and(|network| engine.owns(&network.labels));
             owned.then(|| {
-                engine.own_networks.add(name);
+                engine.own_networks.exists(name);
                 EventKind::NetworkCreated { name: name.clone() }
             })
         }
         ("network", "destroy" | "remove") => engine
             .own_networks
-            .remove(name)
+            .removed(name)
             .then(|| EventKind::NetworkRemoved { name: name.clone() }),
         _ => None,
+    }
+}
+
+fn image_added(engine: &Engine, reference: &str) -> EventKind {
+    engine.references.add(reference);
+    EventKind::ImageAdded {
+        reference: reference.to_owned(),
     }
 }
 

@@ -88,7 +88,10 @@ pub(crate) fn exit(inspect: &Inspect, memory: &Memory) -> Option<ExitInfo> {
         exit_code: code,
         signal,
         reason,
-        finished_at: parse_ms(&state.finished_at).unwrap_or_default(),
+        // The engine notes the start after the process began: a short run can seem to end before it.
+        finished_at: parse_ms(&state.finished_at)
+            .max(parse_ms(&state.started_at))
+            .unwrap_or_default(),
     })
 }
 

@@ -40,10 +40,16 @@ pub(crate) async fn create_network(engine: &Arc<Engine>, config: &NetworkConfig)
     // The duplicate check of the engine is not safe against itself: calls of this driver wait for each other.
     detached(async move {
         let _turn = engine.network_turn.lock().await;
-        engine.own_networks.add(&name);
         let found = match find(&engine, Operation::CreateNetwork, &name).await? {
             Some(found) => found,
-            None => create(&engine, &name, &body).await?,
+            None => {
+                engine.own_networks.made(&name);
+                let made = create(&engine, &name, &body).await;
+                if made.is_err() {
+                    engine.own_networks.removed(&name);
+                }
+                made?
+            }
         };
         same(&engine, found, &spec)
     })

@@ -18,8 +18,6 @@ use crate::profile::Profile;
 pub(crate) struct Resolved {
     /// The id of a network, or `none` or `host`.
     pub(crate) network_mode: String,
-    /// The command where the config has an entrypoint only: the engine would drop the image's.
-    pub(crate) image_command: Option<Vec<String>>,
     /// The labels that the image has and the config does not.
     pub(crate) image_labels: Vec<String>,
     /// The volume of the exec guard.
@@ -58,7 +56,7 @@ pub(crate) fn body(
                 .collect(),
         ),
         entrypoint: config.entrypoint.clone(),
-        cmd: config.command.clone().or(resolved.image_command.clone()),
+        cmd: config.command.clone(),
         image: Some(config.image.clone()),
         working_dir: config.working_dir.clone(),
         labels: Some(all_labels(config, &resolved, &options.owner)),
@@ -118,7 +116,7 @@ fn host_config(
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
+            typ: Some(log_driver(profile).to_owned()),
             config: Some(HashMap::from([
                 ("max-size".to_owned(), format!("{}m", options.log_limit.file_mib)),
                 ("max-file".to_owned(), options.log_limit.files.to_string()),
@@ -127,6 +125,15 @@ fn host_config(
         // The engine would remove it with its exit code.
         auto_remove: Some(false),
         ..HostConfig::default()
+    }
+}
+
+/// `json-file` keeps text only, with U+FFFD for other bytes; `local` keeps all bytes. Podman has neither, and takes the
+/// name of the first for its own.
+fn log_driver(profile: &Profile) -> &'static str {
+    match profile.info.plugins.log.iter().any(|name| name == "local") {
+        true => "local",
+        false => "json-file",
     }
 }
 

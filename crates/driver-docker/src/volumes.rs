@@ -31,10 +31,13 @@ pub(crate) async fn create_volume(engine: &Arc<Engine>, config: &VolumeConfig) -
     let name = config.name.clone();
     // A volume is made whole or not at all; a repeat finds it. So a dropped call may finish.
     detached(async move {
-        engine.own_volumes.add(&name);
+        engine.own_volumes.made(&name);
         // The engine answers with the existing volume if another call was faster.
         let made = engine.client.post("/volumes/create").json(&body).value().await;
-        let made = made.map_err(|failure| error::volume(Operation::CreateVolume, &name, failure))?;
+        let made = made.map_err(|failure| {
+            engine.own_volumes.removed(&name);
+            error::volume(Operation::CreateVolume, &name, failure)
+        })?;
         same(&engine, made, &spec)
     })
     .await
