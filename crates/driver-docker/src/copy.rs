@@ -1,6 +1,7 @@
 //! Files into and out of a container, as tar streams. The engine resolves paths inside the container's root, whether it
 //! runs or not. What it cannot reach are tmpfs mounts: they exist only in the running container's own view.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ static EMPTY_ARCHIVE: [u8; 1024] = [0; 1024];
 pub(crate) async fn copy_into(engine: &Arc<Engine>, id: &str, path: &str, archive: ByteStream) -> Result<()> {
     validate_path(path)?;
     let operation = Operation::CopyInto;
-    engine.inspect(operation, id).await?;
+    let inspect = engine.inspect(operation, id).await?;
+    refuse_tmpfs(&inspect.host_config.tmpfs, path)?;
     let (archive, caller) = watched(archive);
     let mut outcome = put(engine, id, path, archive).await;
     if let Some(error) = caller.take() {
@@ -50,7 +52,8 @@ async fn put(engine: &Engine, id: &str, path: &str, archive: ByteStream) -> Resu
 pub(crate) async fn copy_from(engine: &Arc<Engine>, id: &str, path: &str) -> Result<ByteStream> {
     validate_path(path)?;
     let operation = Operation::CopyFrom;
-    engine.inspect(operation, id).await?;
+    let inspect = engine.inspect(operation, id).await?;
+    refuse_tmpfs(&inspect.host_config.tmpfs, path)?;
     let call = engine
         .client
         .get(format!("/containers/{id}/archive"))
@@ -65,6 +68,25 @@ pub(crate) async fn copy_from(engine: &Arc<Engine>, id: &str, path: &str) -> Res
             .with_operation(operation.name())
             .with_driver(DRIVER_NAME)
     })))
+}
+
+/// The engine would reach what is below the mount, and say that it went well.
+fn refuse_tmpfs(tmpfs: &BTreeMap<String, String>, path: &str) -> Result<()> {
+    let inside = |target: &&String| {
+        let rest = path.strip_prefix(target.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match tmpfs.keys().find(inside) {
+        None => Ok(()),
+        Some(target) => {
+            let message =
+                format!("{path} is in the tmpfs mount {target}, which the engine cannot reach from outside");
+            let hint = "use exec in the running container, or a volume in place of the tmpfs";
+            Err(DriverError::file_system(message)
+                .with_context("path", path)
+                .with_context("hint", hint))
+        }
+    }
 }
 
 fn refused(operation: Operation, id: &str, path: &str, failure: Failure) -> DriverError {
@@ -102,6 +124,20 @@ pub(crate) fn watched(stream: ByteStream) -> (ByteStream, CallersError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_a_tmpfs_is_refused() {
+        let tmpfs = [("/tmp".to_owned(), String::new())].into();
+        for (path, refused) in [
+            ("/tmp", true),
+            ("/tmp/x", true),
+            ("/tmpx", false),
+            ("/", false),
+            ("/a/tmp", false),
+        ] {
+            assert_eq!(refuse_tmpfs(&tmpfs, path).is_err(), refused, "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn the_callers_error_is_kept() {

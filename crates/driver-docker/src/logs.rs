@@ -245,16 +245,10 @@ impl Reader {
 }
 
 impl Source {
-    /// Whether the engine can count the tail: it counts before it filters.
-    fn engine_counts(&self) -> bool {
-        let options = &self.options;
-        options.stdout && (options.stderr || self.tty) && options.since.is_none() && options.until.is_none()
-    }
-
-    /// Lines to skip, where the engine cannot count the tail: counted in a reading of its own, so that nothing is held
-    /// in memory.
+    /// Lines to skip. Counted in a reading of its own, so that nothing is held in memory. The engine's own tail is not
+    /// one of lines: it counts the pieces of long ones, and counts before it filters.
     async fn lines_before_tail(&self) -> Result<u64> {
-        let Some(tail) = self.options.tail.filter(|_| !self.engine_counts()) else {
+        let Some(tail) = self.options.tail.filter(|lines| *lines > 0) else {
             return Ok(0);
         };
         let mut body = self.request(false, None).await?;
@@ -296,8 +290,8 @@ impl Source {
         if let Some(until) = options.until {
             call = call.query("until", seconds(until));
         }
-        if let Some(tail) = options.tail.filter(|_| self.engine_counts() && after.is_none()) {
-            call = call.query("tail", tail);
+        if options.tail == Some(0) && after.is_none() {
+            call = call.query("tail", 0);
         }
         Ok(Box::pin(self.checked(call.stream().await)?))
     }

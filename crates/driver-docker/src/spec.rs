@@ -131,9 +131,10 @@ fn host_config(
 /// `json-file` keeps text only, with U+FFFD for other bytes; `local` keeps all bytes. Podman has neither, and takes the
 /// name of the first for its own.
 fn log_driver(profile: &Profile) -> &'static str {
-    match profile.info.plugins.log.iter().any(|name| name == "local") {
-        true => "local",
-        false => "json-file",
+    if profile.info.plugins.log.iter().any(|name| name == "local") {
+        "local"
+    } else {
+        "json-file"
     }
 }
 

@@ -98,6 +98,8 @@ wire! {
         readonly_rootfs: bool,
         network_mode: String,
         storage_opt: BTreeMap<String, String>,
+        /// Options by mount point.
+        tmpfs: BTreeMap<String, String>,
     }
     NetworkSettings {
         networks: BTreeMap<String, Endpoint>,
@@ -166,6 +168,8 @@ wire! {
     Plugins {
         volume: Vec<String>,
         network: Vec<String>,
+        /// Log drivers.
+        log: Vec<String>,
     }
     /// `GET /version`.
     Version {

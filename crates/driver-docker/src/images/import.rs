@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use super::wire::Progress;
 use crate::engine::Engine;
 use crate::error;
+use crate::failure::Failure;
 use crate::lines::Lines;
 
 /// Makes an image of the tar of a root file system.
@@ -34,7 +35,13 @@ pub(crate) async fn import_image(
     if let Some(error) = caller.take() {
         return Err(error);
     }
-    let failed = |failure| error::image(Operation::ImportImage, &options.reference, failure);
+    let failed = |failure: Failure| {
+        // The engine takes a broken archive for its own error.
+        if failure.says("processing tar file") || failure.says("invalid tar header") {
+            return DriverError::file_system(format!("the archive cannot be read: {}", failure.message()));
+        }
+        error::image(Operation::ImportImage, &options.reference, failure)
+    };
     let mut lines = Lines::new(sent.map_err(failed)?.boxed());
     while let Some(line) = lines.next::<Progress>().await {
         // An error comes in a reply that began as a success.
