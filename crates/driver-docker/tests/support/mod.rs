@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 /// What the engine does with a request.
-pub enum Reply {
+pub(crate) enum Reply {
     /// A whole answer.
     Json(u16, String),
     /// The head and the beginning of a body, then the connection is closed.
@@ -24,18 +24,18 @@ pub enum Reply {
 type Handler = dyn Fn(&str) -> Option<Reply> + Send + Sync;
 
 /// The fake engine. It ends with the test's runtime.
-pub struct FakeEngine {
+pub(crate) struct FakeEngine {
     directory: tempfile::TempDir,
     seen: Arc<Mutex<Vec<String>>>,
     change: tokio::sync::watch::Sender<()>,
 }
 
-pub const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 impl FakeEngine {
     /// An engine whose answers are those of `handler`, by `METHOD /path` without version; what it leaves out is
     /// answered as a healthy engine without containers does.
-    pub fn start(handler: impl Fn(&str) -> Option<Reply> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&str) -> Option<Reply> + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("s")).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -59,16 +59,16 @@ impl FakeEngine {
         }
     }
 
-    pub fn socket(&self) -> std::path::PathBuf {
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
         self.directory.path().join("s")
     }
 
-    pub fn driver(&self, options: DockerOptions) -> DockerDriver {
+    pub(crate) fn driver(&self, options: DockerOptions) -> DockerDriver {
         connect(&self.socket(), options)
     }
 
     /// Waits until a request that begins so was seen.
-    pub async fn saw(&self, request: &str) {
+    pub(crate) async fn saw(&self, request: &str) {
         let mut changes = self.change.subscribe();
         while !self
             .seen
@@ -81,7 +81,7 @@ impl FakeEngine {
         }
     }
 
-    pub fn count(&self, request: &str) -> usize {
+    pub(crate) fn count(&self, request: &str) -> usize {
         self.seen
             .lock()
             .unwrap()
@@ -91,7 +91,7 @@ impl FakeEngine {
     }
 }
 
-pub fn connect(socket: &Path, options: DockerOptions) -> DockerDriver {
+pub(crate) fn connect(socket: &Path, options: DockerOptions) -> DockerDriver {
     DockerDriver::connect(options.host(Host::Unix(socket.to_owned())).cache(false)).unwrap()
 }
 
@@ -184,7 +184,7 @@ fn healthy(request: &str) -> Reply {
 }
 
 /// An inspect of the container [`ID`] of the default owner, with the default limits.
-pub fn inspect(status: &str) -> String {
+pub(crate) fn inspect(status: &str) -> String {
     format!(
         r#"{{"Id":"{ID}","Name":"/c","Created":"2026-01-01T00:00:00Z","Image":"sha256:{ID}",
         "State":{{"Status":"{status}","Pid":7,"StartedAt":"2026-01-01T00:00:01Z","FinishedAt":"2026-01-01T00:00:02Z"}},
