@@ -63,6 +63,8 @@
 //!
 //! [`Script::original`] has the numbers of the TypeScript package's mocks. Features: `schema` derives a JSON Schema.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod behavior;
 mod clock;
 mod driver;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use driver_types::{
-    ContainerConfig, ContainerInstance, ContainerStatus, DriverError, EventKind, MountType, Plan, PullPolicy,
-    Result, Violation,
+    Capability, ContainerConfig, ContainerInstance, ContainerStatus, DriverError, EventKind, MountType, Plan,
+    PullPolicy, Result, Violation,
 };
 use driver_validation::{Capacity, ValidatedConfig, check_capabilities, check_capacity, plan_items};
 
@@ -245,11 +245,14 @@ impl MockDriver {
     }
 
     fn mount_plan(&self, config: &ContainerConfig, image: &ImageData, hostname: &str) -> Result<MountPlan> {
-        let quota = self.capabilities.supports(driver_types::Capability::DiskLimit);
+        let quota = self.capabilities.supports(Capability::DiskLimit);
         let limit = quota.then(|| config.resources.disk * MIB);
         let mut volumes = Vec::with_capacity(config.volumes.len());
         for (index, volume) in config.volumes.iter().enumerate() {
+            let ignored =
+                !self.capabilities.supports(Capability::BindMounts) && self.lies(Lie::AcceptUndeclared);
             let (tree, root) = match volume.effective_type() {
+                MountType::Bind if ignored => continue,
                 MountType::Bind => self.world.bind(&volume.source).ok_or_else(|| {
                     let violation = Violation::new(
                         format!("/volumes/{index}/source"),
@@ -341,14 +344,11 @@ pub(super) fn is_reserved_network(name: &str) -> bool {
     .contains(&name)
 }
 
-/// As engines put it together: an entrypoint of the config's own drops the image's command.
+/// Each part as the config says, else as the image does.
 fn command_line(config: &ContainerConfig, image: &ImageData) -> Vec<String> {
-    let (entrypoint, default_command) = match &config.entrypoint {
-        Some(entrypoint) => (entrypoint.as_slice(), [].as_slice()),
-        None => (image.entrypoint.as_slice(), image.command.as_slice()),
-    };
-    let command = config.command.as_deref().unwrap_or(default_command);
-    [entrypoint, command].concat()
+    let entrypoint = config.entrypoint.as_ref().unwrap_or(&image.entrypoint);
+    let command = config.command.as_ref().unwrap_or(&image.command);
+    [entrypoint.as_slice(), command.as_slice()].concat()
 }
 
 fn hosts_file(config: &ContainerConfig, hostname: &str) -> String {

@@ -1,5 +1,4 @@
 //! The driver on scripted worlds: what the conformance suite cannot see.
-#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

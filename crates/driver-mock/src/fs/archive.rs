@@ -104,15 +104,11 @@ fn unpack_entry(
 /// Puts an inode at a path, making the directories above it and replacing what is there; a directory that is there
 /// gets the new owner and mode and keeps its entries.
 fn place(view: &View<'_>, path: &str, inode: Inode) -> Sys<()> {
-    if let Some((above, _)) = path.rsplit_once('/') {
-        if !above.is_empty()
-            && view
-                .find(above, true)
-                .is_ok_and(|_| view.stat(above, true).is_err())
-            || view.find(above, true).is_err() && !above.is_empty()
-        {
-            place(view, above, Inode::dir(0o755))?;
-        }
+    if let Some((above, _)) = path.rsplit_once('/')
+        && !above.is_empty()
+        && view.stat(above, true).is_err_and(|errno| errno == Errno::ENOENT)
+    {
+        place(view, above, Inode::dir(0o755))?;
     }
     if path.trim_matches('/').is_empty() {
         return Ok(());

@@ -2,15 +2,18 @@
 
 mod archive;
 mod content;
+mod mount;
 mod tree;
 mod view;
+mod walk;
 
 use std::fmt;
 
 pub(crate) use archive::{pack, unpack};
 pub(crate) use content::Content;
+pub(crate) use mount::{Credentials, FsType, Mount};
 pub(crate) use tree::{Ino, Inode, Kind, ROOT, SharedTree, Tree};
-pub(crate) use view::{Credentials, FsType, Mount, View};
+pub(crate) use view::View;
 
 /// The name of an error of errno(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

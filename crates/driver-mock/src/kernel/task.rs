@@ -93,11 +93,14 @@ pub(crate) fn run(context: Context, program: impl Future<Output = End> + Send + 
     context.process(|process| process.task = Some(task.abort_handle()));
 }
 
+/// A line that is being written.
+type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 struct Task {
     context: Context,
     program: Pin<Box<dyn Future<Output = End> + Send>>,
     /// The line about a trapped signal that is being written, and the exit code that follows it.
-    telling: Option<(Pin<Box<dyn Future<Output = ()> + Send>>, Option<i32>)>,
+    telling: Option<(Telling, Option<i32>)>,
 }
 
 /// What the kernel says when a task wants to run.
@@ -140,7 +143,7 @@ impl Task {
         });
     }
 
-    fn tell(&self, signal: Signal) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn tell(&self, signal: Signal) -> Telling {
         let context = self.context.clone();
         Box::pin(async move {
             context
@@ -166,7 +169,7 @@ impl Future for Task {
                     };
                     let earlier = self.telling.take();
                     let line = self.tell(signal);
-                    let told: Pin<Box<dyn Future<Output = ()> + Send>> = match earlier {
+                    let told: Telling = match earlier {
                         Some((earlier, _)) => Box::pin(async move {
                             earlier.await;
                             line.await;

@@ -60,14 +60,13 @@ impl Workload {
 
     /// Mount points with their type and whether they are writable.
     fn mounts(&self) -> Vec<(String, String)> {
-        let list = self.context.view(|view| {
+        self.context.view(|view| {
             let one = |mount: &crate::fs::Mount| {
                 let how = if mount.read_only { "ro" } else { "rw" };
                 (mount.target.to_string(), format!("{} {how}", mount.fs_type))
             };
-            view.mounts.iter().map(one).collect::<Vec<_>>()
-        });
-        list
+            view.mounts.iter().map(one).collect()
+        })
     }
 
     fn file_content(&self, name: &str, arguments: &[&str]) -> Option<Answer> {

@@ -78,10 +78,11 @@ impl Images {
             .references
             .insert(normalized(reference), (id.clone(), with_tag(reference)));
         state.by_id.insert(id.clone(), image);
-        if let Some((old, _)) = old {
-            if old != id && !used(&old) {
-                state.drop_unreferenced(&old);
-            }
+        if let Some((old, _)) = old
+            && old != id
+            && !used(&old)
+        {
+            state.drop_unreferenced(&old);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The networks between containers, and from the host to published ports.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -137,15 +138,12 @@ impl Switchboard {
             } else {
                 subnet.next + 1
             };
-            if !members.contains_key(&address) {
-                members.insert(
-                    address,
-                    Member {
-                        network: join.network.to_owned(),
-                        container: join.container.to_owned(),
-                        names: join.names,
-                    },
-                );
+            if let Entry::Vacant(free) = members.entry(address) {
+                free.insert(Member {
+                    network: join.network.to_owned(),
+                    container: join.container.to_owned(),
+                    names: join.names,
+                });
                 return Ok(address);
             }
         }
