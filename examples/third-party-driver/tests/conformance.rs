@@ -1,12 +1,14 @@
 //! All that a driver's author writes to get the whole suite: how to open the driver.
 
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
 use driver_mock::{Clock, MockDriver, MockOptions, Profile, Script, World};
-use driver_types::ContainerDriver;
+use driver_types::{ContainerDriver, PortProtocol};
 use third_party_driver::Audited;
 
 #[derive(Debug)]
@@ -35,6 +37,12 @@ impl DriverFactory for Factory {
         true
     }
 
+    /// Its published ports are simulated as well, so the suite must not look for them on this machine.
+    async fn dial(&self, protocol: PortProtocol, address: SocketAddr, payload: &[u8]) -> io::Result<Vec<u8>> {
+        self.world.dial(protocol, address, payload).await
+    }
+
+    /// Whatever the driver's own lists do not show.
     async fn host_objects(&self, owner: &str) -> Option<Vec<String>> {
         Some(self.world.leftovers(owner))
     }
