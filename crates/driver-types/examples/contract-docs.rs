@@ -38,7 +38,9 @@ fn fill(text: &str) -> Result<String, String> {
     let mut filled = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (name, rest) = piece.split_once(" -->").ok_or("a marker has no end")?;
-        let (_, rest) = rest.split_once(END).ok_or_else(|| format!("block {name} has no `{END}`"))?;
+        let (_, rest) = rest
+            .split_once(END)
+            .ok_or_else(|| format!("block {name} has no `{END}`"))?;
         let table = match name {
             "state-table" => state_table(),
             "operation-table" => operation_table(),
@@ -52,16 +54,24 @@ fn fill(text: &str) -> Result<String, String> {
 }
 
 fn row(cells: impl IntoIterator<Item = String>) -> String {
-    cells.into_iter().fold("|".to_owned(), |row, cell| row + " " + &cell + " |") + "\n"
+    cells
+        .into_iter()
+        .fold("|".to_owned(), |row, cell| row + " " + &cell + " |")
+        + "\n"
 }
 
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rule = format!("|{}\n", "---|".repeat(head.len()));
-    rows.into_iter().fold(row(head.iter().map(ToString::to_string)) + &rule, |table, cells| table + &row(cells))
+    rows.into_iter().fold(
+        row(head.iter().map(ToString::to_string)) + &rule,
+        |table, cells| table + &row(cells),
+    )
 }
 
 fn state_table() -> String {
-    let head: Vec<_> = std::iter::once("from").chain(Action::ALL.map(Action::name)).collect();
+    let head: Vec<_> = std::iter::once("from")
+        .chain(Action::ALL.map(Action::name))
+        .collect();
     let cell = |status: ContainerStatus, action| match status.transition(action) {
         Transition::To(next) => next.to_string(),
         Transition::NoOp => "no-op".to_owned(),
@@ -70,13 +80,26 @@ fn state_table() -> String {
         Transition::RemoveRefused => "ContainerRemove error".to_owned(),
         Transition::Impossible => "-".to_owned(),
     };
-    let rows = ContainerStatus::ALL
-        .map(|status| std::iter::once(status.to_string()).chain(Action::ALL.map(|action| cell(status, action))).collect());
-    table(&head, rows) + "\nA start after the first is a new run: `startedAt` is new, `exit` is cleared, `restarts` grows by one.\n"
+    let rows = ContainerStatus::ALL.map(|status| {
+        std::iter::once(status.to_string())
+            .chain(Action::ALL.map(|action| cell(status, action)))
+            .collect()
+    });
+    table(&head, rows)
+        + "\nA start after the first is a new run: `startedAt` is new, `exit` is cleared, `restarts` grows by one.\n"
 }
 
 fn operation_table() -> String {
-    let head = ["operation", "request", "response", "changes", "repeat", "capability", "permission", "deadline"];
+    let head = [
+        "operation",
+        "request",
+        "response",
+        "changes",
+        "repeat",
+        "capability",
+        "permission",
+        "deadline",
+    ];
     let rows = Operation::ALL.iter().map(|operation| {
         let info = operation.info();
         let repeat = match info.repeat {
@@ -84,14 +107,18 @@ fn operation_table() -> String {
             Repeat::WithRequestId => "with requestId",
             Repeat::Never => "never",
         };
-        let deadline = info.deadline.map_or_else(|| "none".to_owned(), |deadline| format!("{} s", deadline.as_secs()));
+        let deadline = info.deadline.map_or_else(
+            || "none".to_owned(),
+            |deadline| format!("{} s", deadline.as_secs()),
+        );
         vec![
             format!("`{}`", info.name),
             info.request.to_owned(),
             info.response.to_owned(),
             if info.mutating { "yes" } else { "no" }.to_owned(),
             repeat.to_owned(),
-            info.capability.map_or_else(|| "always".to_owned(), |capability| format!("`{capability}`")),
+            info.capability
+                .map_or_else(|| "always".to_owned(), |capability| format!("`{capability}`")),
             format!("`{}`", info.permission),
             deadline,
         ]
@@ -104,7 +131,12 @@ fn error_table() -> String {
         vec![
             format!("`{}`", info.code),
             format!("`{}`", info.template),
-            if info.retryable { "yes, unless permanent" } else { "no" }.to_owned(),
+            if info.retryable {
+                "yes, unless permanent"
+            } else {
+                "no"
+            }
+            .to_owned(),
             info.group.to_string(),
         ]
     });
@@ -112,13 +144,24 @@ fn error_table() -> String {
 }
 
 fn capability_table() -> String {
-    let names = Capability::ALL.iter().map(|capability| format!("`{capability}`")).collect::<Vec<_>>();
+    let names = Capability::ALL
+        .iter()
+        .map(|capability| format!("`{capability}`"))
+        .collect::<Vec<_>>();
     let operations = |wanted: Capability| {
-        let names = Operation::ALL.iter().filter(|operation| operation.info().capability == Some(wanted));
-        names.map(|operation| format!("`{operation}`")).collect::<Vec<_>>().join(", ")
+        let names = Operation::ALL
+            .iter()
+            .filter(|operation| operation.info().capability == Some(wanted));
+        names
+            .map(|operation| format!("`{operation}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     table(
         &["capability", "operations that need it"],
-        names.into_iter().zip(Capability::ALL).map(|(name, capability)| vec![name, operations(*capability)]),
+        names
+            .into_iter()
+            .zip(Capability::ALL)
+            .map(|(name, capability)| vec![name, operations(*capability)]),
     )
 }
