@@ -24,6 +24,7 @@ mod inside;
 mod limits;
 mod limits_update;
 mod logs;
+mod logs_stream;
 mod model;
 mod networks;
 mod networks_members;
