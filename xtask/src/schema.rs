@@ -1,4 +1,4 @@
-//! `cargo xtask schema`: the files that are generated from the code: JSON Schemas and tables in the docs.
+//! `cargo xtask schema`: the files that are generated from the code: JSON Schemas, their fixtures, tables in the docs.
 
 use clap::Args;
 
@@ -20,6 +20,7 @@ const GENERATORS: &[[&str; 4]] = &[
         "docs/INTERFACE_CONTRACT.md",
     ],
     ["driver-validation", "--bin", "export-schemas", "schemas"],
+    ["driver-validation", "--bin", "export-fixtures", "examples/fixtures/generated"],
 ];
 
 pub(crate) fn main(arguments: &Arguments) -> Result {
