@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use driver_types::{
-    BoxStream, ContainerStatus, DriverError, ExitInfo, Operation, ProcessControl, ProcessExit, ProcessFrame,
-    ProcessHandle, Result, Signal, TerminalSize, Violation, WaitCondition,
+    BoxStream, ContainerStatus, Data, DriverError, ExitInfo, Operation, ProcessControl, ProcessExit,
+    ProcessFrame, ProcessHandle, Result, Signal, TerminalSize, Violation, WaitCondition,
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -200,15 +200,15 @@ impl Output {
             let data = std::mem::take(&mut self.pending);
             return Ok((!data.is_empty()).then(|| ProcessFrame::Stdout { data: data.into() }));
         };
-        while let Some(piece) = demux.next(&mut self.pending)? {
-            let data = piece.data.into();
-            match piece.channel {
-                Channel::Stdout => return Ok(Some(ProcessFrame::Stdout { data })),
-                Channel::Stderr => return Ok(Some(ProcessFrame::Stderr { data })),
-                Channel::System => return Err(Failure::Broken(data.to_text())),
-            }
+        let Some(piece) = demux.next(&mut self.pending)? else {
+            return Ok(None);
+        };
+        let data: Data = piece.data.into();
+        match piece.channel {
+            Channel::Stdout => Ok(Some(ProcessFrame::Stdout { data })),
+            Channel::Stderr => Ok(Some(ProcessFrame::Stderr { data })),
+            Channel::System => Err(Failure::Broken(data.to_text())),
         }
-        Ok(None)
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct LogDecoder {
     time: u64,
     /// Whether the next entry of stdout and of stderr begins a line.
     line_start: [bool; 2],
+    /// Whether the engine's log driver loses the end of a line that was stored in pieces.
+    loses_line_ends: bool,
     failed: Option<Failure>,
 }
 
@@ -65,7 +67,17 @@ impl LogDecoder {
             current: Current::default(),
             time: 0,
             line_start: [true; 2],
+            loses_line_ends: false,
             failed: None,
+        }
+    }
+
+    /// Puts back the line end of a long line, which the log driver `local` loses with the last piece. Where a process
+    /// ended within such a line there was none; that cannot be told apart.
+    pub(crate) fn mend_line_ends(self, loses_line_ends: bool) -> Self {
+        Self {
+            loses_line_ends,
+            ..self
         }
     }
 
@@ -196,6 +208,12 @@ impl LogDecoder {
     fn end_entry(&mut self, stream: OutputStream) {
         if self.current.begun {
             self.current.stamp.get_or_insert_default();
+            let size = self.current.given + self.current.held.len();
+            let continues = !self.line_start[usize::from(stream == OutputStream::Stderr)];
+            if self.loses_line_ends && continues && size < ENTRY_BYTES && !self.current.held.ends_with(b"\n")
+            {
+                self.current.held.extend_from_slice(b"\n");
+            }
             self.give(stream);
         }
         self.current = Current::default();

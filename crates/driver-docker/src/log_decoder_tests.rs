@@ -145,3 +145,23 @@ fn a_reply_that_ends_within_a_frame_is_an_error() {
     let (_, failure) = decode(false, &wire[..wire.len() - 1], 100);
     assert!(failure.is_some());
 }
+
+#[test]
+fn a_line_end_that_the_log_driver_lost_is_put_back() {
+    let full = vec![b'x'; ENTRY_BYTES];
+    let wire = [
+        frame(1, &full),
+        frame(1, b"rest"),
+        frame(1, b"next\n"),
+        frame(1, b"end"),
+    ]
+    .concat();
+    let mut decoder = LogDecoder::new(false).mend_line_ends(true);
+    decoder.push(wire.into());
+    decoder.finish();
+    let mut text = Vec::new();
+    while let Some(entry) = decoder.next().unwrap() {
+        text.extend_from_slice(&entry.data);
+    }
+    assert_eq!(text, [full.as_slice(), b"rest\nnext\nend"].concat());
+}

@@ -122,6 +122,7 @@ struct Source {
     operation: Operation,
     id: String,
     tty: bool,
+    log_driver: String,
     options: LogOptions,
 }
 
@@ -162,6 +163,7 @@ impl Reader {
             operation,
             id: id.to_owned(),
             tty: inspect.config.tty,
+            log_driver: inspect.host_config.log_config.kind.clone(),
             options: *options,
         };
         let skip = source.lines_before_tail().await?;
@@ -176,7 +178,7 @@ impl Reader {
                 skip,
                 ..Tail::default()
             },
-            decoder: LogDecoder::new(source.tty),
+            decoder: source.decoder(),
             body,
             last: Last::default(),
             phase: Phase::Reading,
@@ -245,6 +247,10 @@ impl Reader {
 }
 
 impl Source {
+    fn decoder(&self) -> LogDecoder {
+        LogDecoder::new(self.tty).mend_line_ends(self.log_driver == "local")
+    }
+
     /// Lines to skip. Counted in a reading of its own, so that nothing is held in memory. The engine's own tail is not
     /// one of lines: it counts the pieces of long ones, and counts before it filters.
     async fn lines_before_tail(&self) -> Result<u64> {
@@ -252,7 +258,7 @@ impl Source {
             return Ok(0);
         };
         let mut body = self.request(false, None).await?;
-        let mut decoder = LogDecoder::new(self.tty);
+        let mut decoder = self.decoder();
         let (mut lines, mut done) = (0, false);
         loop {
             while let Some(entry) = self.checked(decoder.next())? {

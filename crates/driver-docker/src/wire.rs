@@ -100,6 +100,11 @@ wire! {
         storage_opt: BTreeMap<String, String>,
         /// Options by mount point.
         tmpfs: BTreeMap<String, String>,
+        log_config: LogConfig,
+    }
+    LogConfig {
+        #[serde(rename = "Type")]
+        kind: String,
     }
     NetworkSettings {
         networks: BTreeMap<String, Endpoint>,
