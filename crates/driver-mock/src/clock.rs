@@ -66,7 +66,12 @@ impl Clock {
 
     /// The time in epoch milliseconds.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from((self.0.epoch + self.elapsed()).as_millis()).unwrap_or(u64::MAX)
+        self.at(self.elapsed())
+    }
+
+    /// The epoch milliseconds at an elapsed time.
+    pub(crate) fn at(&self, elapsed: Duration) -> u64 {
+        u64::try_from((self.0.epoch + elapsed).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Waits.

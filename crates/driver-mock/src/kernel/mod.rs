@@ -31,6 +31,8 @@ use crate::world::Ending;
 /// The kernel's view of a container.
 #[derive(Debug)]
 pub(crate) struct Kernel {
+    /// The time in epoch milliseconds.
+    pub(crate) now_ms: u64,
     /// Counts the runs, so that what belongs to an earlier one can tell.
     pub(crate) run: u64,
     /// Living processes and zombies by pid; empty unless it runs.
@@ -71,6 +73,7 @@ pub(crate) struct Enforce {
 impl Kernel {
     pub(crate) fn new(limits: ResourceLimits, enforce: Enforce, mounts: Arc<[Mount]>) -> Self {
         Self {
+            now_ms: 0,
             run: 0,
             processes: BTreeMap::new(),
             next_pid: 1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use driver_types::Signal;
+use driver_types::{OutputStream, Signal};
 
 use super::{Disposition, End, Kernel, Role};
 use crate::fs::{Errno, Sys};
@@ -53,7 +53,7 @@ impl Kernel {
 
     /// Delivers a signal, whoever sent it.
     pub(crate) fn deliver(&mut self, now: Duration, pid: u32, signal: Signal) {
-        let main = self.main;
+        let (main, frozen, now_ms) = (self.main, self.frozen, self.now_ms);
         let Some(process) = self.living(pid) else {
             return;
         };
@@ -77,7 +77,20 @@ impl Kernel {
         };
         match process.dispositions.get(&signal) {
             Some(Disposition::Ignore) => {}
-            Some(_) => {
+            Some(disposition) => {
+                let code = match disposition {
+                    Disposition::TrapExit(code) => Some(*code),
+                    _ => None,
+                };
+                let runs = !frozen && !process.stopped && process.trapped.is_empty();
+                let line = format!("trap={signal}\n").into();
+                // The handler runs at once, or with the task where a reader holds the process back.
+                if runs && process.stdio.write_now(OutputStream::Stdout, line, now_ms) {
+                    if let Some(code) = code {
+                        self.exit(now, pid, End::Code(code));
+                    }
+                    return;
+                }
                 process.trapped.push_back(signal);
                 if let Some(waker) = process.waker.take() {
                     waker.wake();

@@ -44,6 +44,21 @@ impl Stdio {
     }
 }
 
+impl Stdio {
+    /// Writes if nobody has to be waited for; `false`, and nothing is written, otherwise.
+    pub(crate) fn write_now(&self, stream: OutputStream, data: Bytes, now_ms: u64) -> bool {
+        let (stream, data) = match &self.terminal {
+            Some(_) => (OutputStream::Stdout, Terminal::cook(&data)),
+            None => (stream, data),
+        };
+        match &self.output {
+            Output::Null => true,
+            Output::Main(output) => output.write_now(stream, data, now_ms),
+            Output::Channel(sender) => sender.try_send(frame(stream, data)).is_ok(),
+        }
+    }
+}
+
 /// Where output goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Output {

@@ -109,6 +109,23 @@ impl MainOutput {
         }
     }
 
+    /// The same if no reader has to be waited for; `false`, and nothing is written, otherwise.
+    pub(crate) fn write_now(&self, stream: OutputStream, data: Bytes, time: u64) -> bool {
+        let mut state = self.lock();
+        state.attached.retain(|reader| !reader.is_closed());
+        if state.attached.iter().any(|reader| reader.capacity() == 0) {
+            return false;
+        }
+        state.push(stream, &data, time, self.size);
+        for reader in &state.attached {
+            // A reader that went away meanwhile misses nothing.
+            let _ = reader.try_send(frame(stream, data.clone()));
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        true
+    }
+
     /// The output from now on.
     pub(crate) fn attach(&self) -> mpsc::Receiver<ProcessFrame> {
         let (sender, receiver) = mpsc::channel(ATTACH_BUFFER);

@@ -102,6 +102,7 @@ impl Sandbox {
             .kernel
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        kernel.now_ms = self.world.clock.at(now);
         let result = work(&mut kernel, now);
         for _ in 0..std::mem::take(&mut kernel.unreported_ooms) {
             self.tell(EventKind::Oom);
