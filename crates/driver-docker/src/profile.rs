@@ -26,7 +26,7 @@ impl Profile {
         let root = Some(info.docker_root_dir.as_str()).filter(|root| is_local && !root.is_empty());
         let disk_mib = root.and_then(|root| {
             let found = statvfs(root).ok()?;
-            let bytes = u64::from(found.blocks()).saturating_mul(found.fragment_size());
+            let bytes = found.blocks().saturating_mul(found.fragment_size());
             Some(bytes / ResourceLimits::MIB)
         });
         Self {
