@@ -19,8 +19,19 @@ const GENERATORS: &[[&str; 4]] = &[
         "contract-docs",
         "docs/INTERFACE_CONTRACT.md",
     ],
+    [
+        "driver-conformance",
+        "--bin",
+        "conformance-coverage",
+        "docs/contract-coverage.md",
+    ],
     ["driver-validation", "--bin", "export-schemas", "schemas"],
-    ["driver-validation", "--bin", "export-fixtures", "examples/fixtures/generated"],
+    [
+        "driver-validation",
+        "--bin",
+        "export-fixtures",
+        "examples/fixtures/generated",
+    ],
 ];
 
 pub(crate) fn main(arguments: &Arguments) -> Result {

@@ -82,6 +82,6 @@ fn the_coverage_document_is_current() {
     let written = fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == coverage_table(&cases()),
-        "docs/contract-coverage.md is stale: run `cargo run -p driver-conformance --bin conformance-coverage`"
+        "docs/contract-coverage.md is stale: run `cargo xtask schema`"
     );
 }

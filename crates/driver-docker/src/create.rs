@@ -68,7 +68,6 @@ pub(crate) async fn create_container(
     let image = resolve_image(engine, &config).await?;
     let resolved = Resolved {
         network_mode: network_mode(engine, &config).await?,
-        image_command: inherited_command(&config, &image),
         image_labels: image_labels(&config, &image),
         guard: guard::mount(engine, &profile.info.architecture, &config.image).await?,
         attempt: naming::unique(),
@@ -169,12 +168,6 @@ async fn resolve_image(engine: &Arc<Engine>, config: &ValidatedConfig) -> Result
     progress.try_for_each(async |_| Ok(())).await?;
     let pulled = images::inspect(engine, OPERATION, reference).await?;
     pulled.ok_or_else(|| DriverError::image_not_found(reference))
-}
-
-/// The image's command, where the config sets the entrypoint alone: the engine would drop it.
-fn inherited_command(config: &ContainerConfig, image: &ImageInspect) -> Option<Vec<String>> {
-    let wanted = config.entrypoint.is_some() && config.command.is_none();
-    image.config.as_ref().filter(|_| wanted)?.cmd.clone()
 }
 
 /// The labels that the engine will add of the image's.

@@ -18,8 +18,6 @@ use crate::profile::Profile;
 pub(crate) struct Resolved {
     /// The id of a network, or `none` or `host`.
     pub(crate) network_mode: String,
-    /// The command where the config has an entrypoint only: the engine would drop the image's.
-    pub(crate) image_command: Option<Vec<String>>,
     /// The labels that the image has and the config does not.
     pub(crate) image_labels: Vec<String>,
     /// The volume of the exec guard.
@@ -58,7 +56,8 @@ pub(crate) fn body(
                 .collect(),
         ),
         entrypoint: config.entrypoint.clone(),
-        cmd: config.command.clone().or_else(|| resolved.image_command.clone()),
+        // With an entrypoint of the config's the engine leaves the image's command out, as the contract wants.
+        cmd: config.command.clone(),
         image: Some(config.image.clone()),
         working_dir: config.working_dir.clone(),
         labels: Some(all_labels(config, &resolved, &options.owner)),

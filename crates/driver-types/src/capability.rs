@@ -175,7 +175,8 @@ capabilities! {
     LinuxCapabilities = "linuxCapabilities";
     /// `security.seccomp: default`.
     Seccomp = "seccomp";
-    /// After a restart of the driver, `stopped` is still told apart from `exited`.
+    /// What only the driver saw outlives it: after it was opened again, `stopped` is still told apart from `exited`, and
+    /// `restarts` goes on counting.
     DurableStopReason = "durableStopReason";
     /// `preflight`.
     Preflight = "preflight";

@@ -52,7 +52,7 @@ pub struct ContainerConfig {
     /// The entrypoint as argv; absent: the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
-    /// The command as argv; absent: the image's.
+    /// The command as argv; absent: the image's, or none where `entrypoint` is set (as in Docker and Kubernetes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
     /// The working directory, absolute; absent: the image's.

@@ -55,7 +55,8 @@ pub struct ContainerInstance {
     pub enforcement: Enforcement,
     /// The name of the driver.
     pub driver: String,
-    /// How many runs came before the current or last one.
+    /// How many runs came before the current or last one; without the capability `durableStopReason`, since the driver
+    /// was opened.
     pub restarts: u32,
 }
 

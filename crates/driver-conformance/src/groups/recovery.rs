@@ -43,6 +43,7 @@ pub(super) fn register(group: &mut Group) {
         .proves(&["3.create.requestId"]);
     group
         .case("restarts_survive", restarts_survive)
+        .needs(&[Capability::DurableStopReason])
         .proves(&["2.newRun"]);
     group
         .case("stopped_is_told_apart_again", stop_reason)

@@ -19,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("1.config.requestId", "requestId: idempotency key, see create."),
     rule(
         "1.config.argv",
-        "entrypoint, command: argv lists, never a shell string; no NUL byte; default: the image's.",
+        "entrypoint, command: argv lists, never a shell string; no NUL byte; default: the image's; an entrypoint alone leaves the image's command out.",
     ),
     rule(
         "1.config.workingDir",

@@ -344,11 +344,13 @@ pub(super) fn is_reserved_network(name: &str) -> bool {
     .contains(&name)
 }
 
-/// Each part as the config says, else as the image does.
+/// Each part as the config says, else as the image does; the image's command belongs to the image's entrypoint.
 fn command_line(config: &ContainerConfig, image: &ImageData) -> Vec<String> {
-    let entrypoint = config.entrypoint.as_ref().unwrap_or(&image.entrypoint);
-    let command = config.command.as_ref().unwrap_or(&image.command);
-    [entrypoint.as_slice(), command.as_slice()].concat()
+    let (entrypoint, default) = match &config.entrypoint {
+        Some(entrypoint) => (entrypoint, &[][..]),
+        None => (&image.entrypoint, image.command.as_slice()),
+    };
+    [entrypoint.as_slice(), config.command.as_deref().unwrap_or(default)].concat()
 }
 
 fn hosts_file(config: &ContainerConfig, hostname: &str) -> String {
