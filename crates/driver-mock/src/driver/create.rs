@@ -350,7 +350,11 @@ fn command_line(config: &ContainerConfig, image: &ImageData) -> Vec<String> {
         Some(entrypoint) => (entrypoint, &[][..]),
         None => (&image.entrypoint, image.command.as_slice()),
     };
-    [entrypoint.as_slice(), config.command.as_deref().unwrap_or(default)].concat()
+    [
+        entrypoint.as_slice(),
+        config.command.as_deref().unwrap_or(default),
+    ]
+    .concat()
 }
 
 fn hosts_file(config: &ContainerConfig, hostname: &str) -> String {
