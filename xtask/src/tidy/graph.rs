@@ -23,7 +23,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "driver-docker",
-        &["driver-errors", "driver-types", "driver-validation"],
+        &[
+            "driver-errors",
+            "driver-types",
+            "driver-validation",
+            "driver-exec-guard",
+        ],
     ),
     ("driver-exec-guard", &[]),
     ("driver-conformance", &["driver-errors", "driver-types"]),
