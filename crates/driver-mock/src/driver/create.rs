@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use driver_types::{
     Capability, ContainerConfig, ContainerInstance, ContainerStatus, DriverError, EventKind, MountType, Plan,
@@ -12,7 +12,7 @@ use driver_validation::{Capacity, ValidatedConfig, check_capabilities, check_cap
 
 use super::MockDriver;
 use crate::fs::{FsType, Mount, ROOT, Tree};
-use crate::kernel::{Enforce, Kernel, MIB, MountPlan, etc_tree};
+use crate::kernel::{Enforce, Kernel, MIB, MountPlan};
 use crate::script::Lie;
 use crate::world::{Container, ImageData, MainOutput, inner_sandbox, locked};
 
@@ -88,7 +88,7 @@ impl MockDriver {
         config: &ContainerConfig,
         request: &str,
     ) -> Result<ContainerInstance> {
-        if container.config != *config {
+        if *container.config != *config {
             let message = format!(
                 "the request `{request}` made container {} of another config",
                 container.id
@@ -196,8 +196,9 @@ impl MockDriver {
     }
 
     fn container(&self, id: Arc<str>, config: ContainerConfig, image: Arc<ImageData>) -> Result<Container> {
-        let hostname = config.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
-        let mounts = self.mount_plan(&config, &image, &hostname)?;
+        let hostname: Arc<str> = config.hostname.as_deref().unwrap_or(&id[..12]).into();
+        let config = Arc::new(config);
+        let mounts = Arc::new(self.mount_plan(&config, &image, &hostname)?);
         let argv = command_line(&config, &image);
         if argv.is_empty() {
             let violation = Violation::new("/command", "the image has no default command, and none is given")
@@ -206,7 +207,7 @@ impl MockDriver {
         }
         let mut env: BTreeMap<String, String> =
             BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-        env.insert("HOSTNAME".to_owned(), hostname.clone());
+        env.insert("HOSTNAME".to_owned(), hostname.to_string());
         if config.tty {
             env.insert("TERM".to_owned(), "xterm".to_owned());
         }
@@ -230,7 +231,7 @@ impl MockDriver {
             env: Arc::new(env),
             working_dir: working_dir.into(),
             hostname,
-            kernel: Mutex::new(Kernel::new(config.resources, enforce, mounts.at_rest())),
+            kernel: Mutex::new(Kernel::new(config.resources, enforce, Arc::clone(&mounts))),
             mounts,
             output: Arc::new(MainOutput::new(self.world.script.log_bytes)),
             changed: tokio::sync::Notify::new(),
@@ -244,9 +245,13 @@ impl MockDriver {
         })
     }
 
-    fn mount_plan(&self, config: &ContainerConfig, image: &ImageData, hostname: &str) -> Result<MountPlan> {
+    fn mount_plan(
+        &self,
+        config: &Arc<ContainerConfig>,
+        image: &Arc<ImageData>,
+        hostname: &Arc<str>,
+    ) -> Result<MountPlan> {
         let quota = self.capabilities.supports(Capability::DiskLimit);
-        let limit = quota.then(|| config.resources.disk * MIB);
         let mut volumes = Vec::with_capacity(config.volumes.len());
         for (index, volume) in config.volumes.iter().enumerate() {
             let ignored =
@@ -279,19 +284,16 @@ impl MockDriver {
             });
         }
         volumes.sort_by_key(|mount| mount.target.matches('/').count());
-        let plan = MountPlan {
-            root: image.root.layer(limit).shared(),
+        Ok(MountPlan {
+            image: Arc::clone(image),
+            config: Arc::clone(config),
+            hostname: Arc::clone(hostname),
+            disk_limit: quota.then(|| config.resources.disk * MIB),
             read_only: config.security.read_only && !self.lies(Lie::WritableRoot),
             volumes,
-            tmpfs: config.effective_tmpfs(),
-            etc: etc_tree(hostname, &hosts_file(config, hostname), &resolv_conf(config)),
-        };
-        plan.make_mount_points();
-        if let Some(dir) = config.working_dir.as_ref().or(image.working_dir.as_ref()) {
-            // Engines make it; where a file is in the way the start fails.
-            let _ = locked(&plan.root).make_dirs(dir);
-        }
-        Ok(plan)
+            root: OnceLock::new(),
+            etc: OnceLock::new(),
+        })
     }
 
     /// A container that nobody knows of: what a careless driver leaves.
@@ -307,6 +309,7 @@ impl MockDriver {
             created_at: 0,
             size_bytes: 0,
             root: Tree::new(0o755).freeze(),
+            prepared: Mutex::default(),
         });
         let _ = self.build(config, image, false);
     }
@@ -355,23 +358,4 @@ fn command_line(config: &ContainerConfig, image: &ImageData) -> Vec<String> {
         config.command.as_deref().unwrap_or(default),
     ]
     .concat()
-}
-
-fn hosts_file(config: &ContainerConfig, hostname: &str) -> String {
-    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t{hostname}\n");
-    for (name, address) in &config.extra_hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
-    }
-    hosts
-}
-
-fn resolv_conf(config: &ContainerConfig) -> String {
-    if config.dns.is_empty() {
-        return "nameserver 127.0.0.11\n".to_owned();
-    }
-    config
-        .dns
-        .iter()
-        .map(|server| format!("nameserver {server}\n"))
-        .collect()
 }

@@ -201,7 +201,7 @@ impl MockDriver {
             ));
         }
         let container = Arc::clone(&sandbox.container);
-        let mounts = sandbox.with_kernel(|kernel, _| Arc::clone(&kernel.mounts));
+        let mounts = sandbox.with_kernel(|kernel, _| kernel.mounts());
         let mut env: BTreeMap<String, String> = (*container.env).clone();
         env.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         if spec.tty {
@@ -215,9 +215,8 @@ impl MockDriver {
                 .as_deref()
                 .map_or_else(|| Arc::clone(&container.working_dir), Arc::from),
             user: spec.user.as_deref().unwrap_or(&container.config.security.user),
-            mounts: &mounts,
         };
-        let (found, user) = match self.prepare(&sandbox, &launch) {
+        let (found, user) = match self.prepare(&sandbox, &launch, &mounts) {
             Ok(found) => found,
             Err(failure) => {
                 return match failure.exit_code {
@@ -259,7 +258,7 @@ impl MockDriver {
             run,
             pid,
         };
-        execute(context, found.program);
+        execute(context, &found.program);
         let exec = Exec {
             sandbox,
             run,

@@ -55,7 +55,7 @@ impl MockDriver {
         if self.lies(Lie::TruncateCopies) {
             archive.iter_mut().skip(512).take(1).for_each(|byte| *byte ^= 1);
         }
-        let mounts = sandbox.with_kernel(|kernel, _| Arc::clone(&kernel.mounts));
+        let mounts = sandbox.with_kernel(|kernel, _| kernel.mounts());
         let now = self.world.clock.now_ms() / 1000;
         let unpacked = unpack(&mounts, path, &archive, now, self.lies(Lie::AllowPathEscape));
         sandbox.with_kernel(|kernel, now| kernel.charge_memory(now));
@@ -65,7 +65,7 @@ impl MockDriver {
     pub(super) async fn do_copy_from(&self, id: &str, path: &str) -> Result<ByteStream> {
         driver_validation::validate_path(path)?;
         let sandbox = self.copyable(id)?;
-        let mounts = sandbox.with_kernel(|kernel, _| Arc::clone(&kernel.mounts));
+        let mounts = sandbox.with_kernel(|kernel, _| kernel.mounts());
         let packed = pack(&mounts, path).map_err(DriverError::file_system)?;
         let packed = Bytes::from(packed);
         let pieces: Vec<Result<Bytes>> = (0..packed.len())
@@ -102,7 +102,7 @@ impl MockDriver {
             kernel.settle(now);
             kernel.limits = *limits;
             if native_disk {
-                locked(&sandbox.container.mounts.root).set_limit(Some(limits.disk * MIB));
+                locked(sandbox.container.mounts.root()).set_limit(Some(limits.disk * MIB));
             }
             Ok(())
         })
@@ -112,7 +112,7 @@ impl MockDriver {
         driver_validation::validate_new_image_reference(reference)?;
         let sandbox = self.copyable(id)?;
         let container = &sandbox.container;
-        let root = locked(&container.mounts.root).clone().freeze();
+        let root = locked(container.mounts.root()).clone().freeze();
         let image = Arc::new(ImageData {
             id: format!("sha256:{}", self.world.new_id()),
             entrypoint: container.image.entrypoint.clone(),
@@ -123,6 +123,7 @@ impl MockDriver {
             created_at: self.world.clock.now_ms(),
             size_bytes: root.total_size(),
             root,
+            prepared: Default::default(),
         });
         Ok(self.add_image(reference, image))
     }

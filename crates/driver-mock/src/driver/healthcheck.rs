@@ -131,7 +131,7 @@ fn spawn(
     };
     let main = sandbox.with_kernel(|kernel, _| {
         let main = kernel.main;
-        let mounts = Arc::clone(&kernel.mounts);
+        let mounts = kernel.mounts();
         let run = kernel.run;
         kernel.living(main).map(|process| {
             (
@@ -183,6 +183,6 @@ fn spawn(
         run,
         pid,
     };
-    execute(context, program);
+    execute(context, &program);
     Ok(())
 }

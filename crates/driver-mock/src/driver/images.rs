@@ -112,6 +112,7 @@ impl MockDriver {
             created_at: now,
             size_bytes: root.total_size(),
             root,
+            prepared: Default::default(),
         });
         Ok(self.add_image(&options.reference, image))
     }
@@ -215,6 +216,7 @@ fn registry_image(world: &Inner, remote: &RegistryImage) -> Arc<ImageData> {
         created_at: world.clock.now_ms(),
         size_bytes: layers.max(root.total_size()),
         root,
+        prepared: Default::default(),
     })
 }
 

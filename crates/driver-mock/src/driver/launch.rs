@@ -1,11 +1,12 @@
 //! Finding a program in a container, and running it as a process.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use driver_types::SecurityOptions;
+use driver_types::{SecurityOptions, TmpfsMount};
 
 use super::MockDriver;
 use crate::behavior;
@@ -13,7 +14,7 @@ use crate::fs::{Credentials, Errno, Mount, View};
 use crate::kernel::{Context, Disposition, End, Privileges, ProcessSpec, Role, Stdio, User, find_user, run};
 use crate::script::{Behavior, Lie};
 use crate::workload;
-use crate::world::{ELF, Inner, SCRIPTED, Sandbox};
+use crate::world::{ELF, Inner, SCRIPTED, Sandbox, locked};
 
 /// What runs.
 #[derive(Clone, Debug)]
@@ -38,7 +39,22 @@ pub(crate) struct LaunchError {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) program: Program,
-    pub(crate) privileges: Privileges,
+    pub(crate) privileges: Arc<Privileges>,
+}
+
+/// What the start of a container with an untouched root found. It follows from the image and these parts of the config,
+/// so that the next container of the same image and parts need not look again.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    image: String,
+    argv: Arc<[String]>,
+    path: String,
+    cwd: Arc<str>,
+    user: String,
+    security: SecurityOptions,
+    tmpfs: Option<Vec<TmpfsMount>>,
+    pub(super) found: Found,
+    pub(super) user_found: User,
 }
 
 impl Program {
@@ -120,19 +136,73 @@ pub(crate) struct Launch<'a> {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) cwd: Arc<str>,
     pub(crate) user: &'a str,
-    pub(crate) mounts: &'a [Mount],
+}
+
+impl Launch<'_> {
+    fn path(&self) -> &str {
+        self.env.get("PATH").map_or("", String::as_str)
+    }
 }
 
 impl MockDriver {
+    /// [`prepare`](Self::prepare) for the main process of a run that is to begin.
+    pub(super) fn prepare_main(
+        &self,
+        sandbox: &Sandbox,
+        launch: &Launch<'_>,
+    ) -> Result<Arc<Prepared>, LaunchError> {
+        let container = &sandbox.container;
+        let security = self.security_of(sandbox);
+        let is_pristine = container.mounts.is_pristine();
+        if is_pristine
+            && let Some(prepared) = &*locked(&container.image.prepared)
+            && prepared.image == container.config.image
+            && prepared.argv == launch.argv
+            && prepared.path == launch.path()
+            && prepared.cwd == launch.cwd
+            && prepared.user == self.user_of_launch(launch)
+            && prepared.security == *security
+            && prepared.tmpfs == container.config.tmpfs
+        {
+            return Ok(Arc::clone(prepared));
+        }
+        let (mounts, _) = container.mounts.running();
+        let (found, user_found) = self.prepare(sandbox, launch, &mounts)?;
+        let prepared = Arc::new(Prepared {
+            image: container.config.image.clone(),
+            argv: Arc::clone(&launch.argv),
+            path: launch.path().to_owned(),
+            cwd: Arc::clone(&launch.cwd),
+            user: self.user_of_launch(launch).to_owned(),
+            security: security.into_owned(),
+            tmpfs: container.config.tmpfs.clone(),
+            found,
+            user_found,
+        });
+        if is_pristine {
+            *locked(&container.image.prepared) = Some(Arc::clone(&prepared));
+        }
+        Ok(prepared)
+    }
+
+    fn user_of_launch<'a>(&self, launch: &Launch<'a>) -> &'a str {
+        if self.lies(Lie::RunAsRoot) {
+            "0:0"
+        } else {
+            launch.user
+        }
+    }
+
     /// Looks the user and the program up, and checks the working directory.
     pub(super) fn prepare(
         &self,
         sandbox: &Sandbox,
         launch: &Launch<'_>,
+        mounts: &[Mount],
     ) -> Result<(Found, User), LaunchError> {
         let engine = Credentials::engine();
         let view = |who| View {
-            mounts: launch.mounts,
+            mounts,
             who,
             cwd: "/",
             umask: 0o022,
@@ -142,12 +212,7 @@ impl MockDriver {
             exit_code: None,
             message,
         };
-        let user = if self.lies(Lie::RunAsRoot) {
-            "0:0"
-        } else {
-            launch.user
-        };
-        let user = find_user(&view(&engine), user).map_err(failed)?;
+        let user = find_user(&view(&engine), self.user_of_launch(launch)).map_err(failed)?;
         match view(&engine).stat(&launch.cwd, true) {
             Ok(stat) if stat.kind == "dir" => {}
             Ok(_) => {
@@ -165,25 +230,24 @@ impl MockDriver {
             cwd: &launch.cwd,
             ..view(&privileges.credentials)
         };
-        let path = launch.env.get("PATH").map_or("", String::as_str);
         let (program, mode, owner) = find_program(
             &self.world,
             &sandbox.container.config.image,
             &view,
             &launch.argv,
-            path,
+            launch.path(),
         )?;
-        let privileges = privileges.after_exec(mode, owner);
+        let privileges = Arc::new(privileges.after_exec(mode, owner));
         Ok((Found { program, privileges }, user))
     }
 
-    fn security_of(&self, sandbox: &Sandbox) -> SecurityOptions {
-        let mut security = sandbox.container.config.security.clone();
+    fn security_of<'a>(&self, sandbox: &'a Sandbox) -> Cow<'a, SecurityOptions> {
+        let mut security = Cow::Borrowed(&sandbox.container.config.security);
         if self.lies(Lie::KeepCapabilities) {
-            security.capabilities.drop.clear();
+            security.to_mut().capabilities.drop.clear();
         }
         if self.lies(Lie::NoSeccomp) {
-            security.seccomp = driver_types::SeccompProfile::Unconfined;
+            security.to_mut().seccomp = driver_types::SeccompProfile::Unconfined;
         }
         security
     }
@@ -218,7 +282,7 @@ impl Found {
             argv: Arc::clone(&launch.argv),
             env: with_home(&launch.env, user),
             cwd: Arc::clone(&launch.cwd),
-            privileges: Arc::new(self.privileges.clone()),
+            privileges: Arc::clone(&self.privileges),
             stdio,
             exec,
             dispositions: self.program.dispositions(),
@@ -240,8 +304,8 @@ pub(crate) fn program(context: Context, program: Program) -> Pin<Box<dyn Future<
 }
 
 /// Lets a program run as a process that is in the table. One that only waits for a signal needs no task.
-pub(crate) fn execute(context: Context, found: Program) {
+pub(crate) fn execute(context: Context, found: &Program) {
     if !found.is_idle() {
-        run(context.clone(), program(context, found));
+        run(context.clone(), program(context, found.clone()));
     }
 }

@@ -58,15 +58,14 @@ impl MockDriver {
     /// Begins a run, or changes nothing.
     fn begin_run(&self, sandbox: &Sandbox) -> Result<(), super::launch::LaunchError> {
         let container = &sandbox.container;
-        let (mounts, memory) = container.mounts.running();
         let launch = Launch {
             argv: Arc::clone(&container.argv),
             env: Arc::clone(&container.env),
             cwd: Arc::clone(&container.working_dir),
             user: &container.config.security.user,
-            mounts: &mounts,
         };
-        let (found, user) = self.prepare(sandbox, &launch)?;
+        let prepared = self.prepare_main(sandbox, &launch)?;
+        let (found, user) = (&prepared.found, &prepared.user_found);
         let (ports, addresses) = self.connect(sandbox).map_err(|message| {
             self.world.switchboard.leave(&container.id);
             super::launch::LaunchError {
@@ -74,11 +73,10 @@ impl MockDriver {
                 message,
             }
         })?;
-        let specs = self.main_processes(sandbox, &launch, &found, &user);
+        let specs = self.main_processes(sandbox, &launch, found, user);
         let now_ms = self.world.clock.now_ms();
-        let mounts = Arc::clone(&mounts);
         let started = sandbox.with_kernel(|kernel, now| {
-            kernel.begin_run(now, mounts, memory);
+            kernel.begin_run(now);
             kernel.interfaces = interfaces(&container.config, &addresses);
             let mut main = 1;
             for spec in specs {
@@ -127,7 +125,7 @@ impl MockDriver {
             run,
             pid: main,
         };
-        execute(context, found.program);
+        execute(context, &found.program);
         super::healthcheck::begin(sandbox, run);
         Ok(())
     }
@@ -170,7 +168,7 @@ impl MockDriver {
             ),
             env: with_home(&launch.env, user),
             cwd: Arc::clone(&launch.cwd),
-            privileges: Arc::new(found.privileges.clone()),
+            privileges: Arc::clone(&found.privileges),
             stdio: Stdio::null(),
             exec: 0,
             dispositions: Default::default(),
@@ -194,7 +192,7 @@ impl MockDriver {
         let name = sandbox.instance().map(|instance| instance.name.clone());
         let names = name
             .into_iter()
-            .chain([id[..12].to_owned(), sandbox.container.hostname.clone()]);
+            .chain([id[..12].to_owned(), sandbox.container.hostname.to_string()]);
         let ip = self.world.switchboard.join(Join {
             network: &network_id,
             container: id,

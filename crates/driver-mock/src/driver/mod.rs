@@ -27,7 +27,7 @@ use driver_types::{
     labels,
 };
 
-pub(crate) use launch::{PROCESS_MEMORY, find_program, program};
+pub(crate) use launch::{PROCESS_MEMORY, Prepared, find_program, program};
 
 use crate::World;
 use crate::script::Lie;

@@ -60,7 +60,7 @@ fn reading(sandbox: &Sandbox) -> Option<ContainerStats> {
     let world = &sandbox.world;
     let zero = world.lies(Lie::ZeroStats);
     let config = &sandbox.container.config;
-    let written = locked(&sandbox.container.mounts.root).used();
+    let written = locked(sandbox.container.mounts.root()).used();
     let network = (config.network != ContainerConfig::NETWORK_NONE
         && config.network != ContainerConfig::NETWORK_HOST)
         .then(|| world.switchboard.traffic(&sandbox.container.id));

@@ -19,7 +19,7 @@ use std::time::Duration;
 use driver_types::{ResourceLimits, Signal};
 
 pub(crate) use limits::MIB;
-pub(crate) use mounts::{MountPlan, add_mount_points, etc_tree};
+pub(crate) use mounts::{MountPlan, add_mount_points};
 pub(crate) use process::{Disposition, End, Process, ProcessSpec, Role};
 pub(crate) use security::{Privileges, User, capability_number, find_user};
 pub(crate) use stdio::{Output, Pipe, Stdio, Terminal, frame};
@@ -43,10 +43,12 @@ pub(crate) struct Kernel {
     pub(crate) frozen: bool,
     pub(crate) limits: ResourceLimits,
     pub(crate) enforce: Enforce,
-    /// What is mounted in the current run; the root and volumes only, unless it runs.
-    pub(crate) mounts: Arc<[Mount]>,
+    plan: Arc<MountPlan>,
+    /// What is mounted, once somebody has looked.
+    mounts: Option<Arc<[Mount]>>,
+    in_run: bool,
     /// Those of the mounts that count as memory.
-    pub(crate) memory_trees: Vec<SharedTree>,
+    memory_trees: Vec<SharedTree>,
     cpu: limits::CpuAccount,
     pub(crate) peak_memory: u64,
     pub(crate) oom_kills: u64,
@@ -71,7 +73,7 @@ pub(crate) struct Enforce {
 }
 
 impl Kernel {
-    pub(crate) fn new(limits: ResourceLimits, enforce: Enforce, mounts: Arc<[Mount]>) -> Self {
+    pub(crate) fn new(limits: ResourceLimits, enforce: Enforce, plan: Arc<MountPlan>) -> Self {
         Self {
             now_ms: 0,
             run: 0,
@@ -81,7 +83,9 @@ impl Kernel {
             frozen: false,
             limits,
             enforce,
-            mounts,
+            plan,
+            mounts: None,
+            in_run: false,
             memory_trees: Vec::new(),
             cpu: limits::CpuAccount::default(),
             peak_memory: 0,
@@ -94,19 +98,36 @@ impl Kernel {
     }
 
     /// Begins a run without processes.
-    pub(crate) fn begin_run(&mut self, now: Duration, mounts: Arc<[Mount]>, memory_trees: Vec<SharedTree>) {
+    pub(crate) fn begin_run(&mut self, now: Duration) {
         self.run += 1;
         self.processes.clear();
         self.next_pid = 1;
         self.frozen = false;
-        self.mounts = mounts;
-        self.memory_trees = memory_trees;
+        self.mounts = None;
+        self.in_run = true;
+        self.memory_trees.clear();
         self.cpu = limits::CpuAccount::new(now);
         self.peak_memory = 0;
         self.oom_kills = 0;
         self.stopping = Ending::None;
         self.ended = None;
         self.unreported_ooms = 0;
+    }
+
+    /// What is mounted in the current run; the root and volumes only, unless it runs.
+    pub(crate) fn mounts(&mut self) -> Arc<[Mount]> {
+        if let Some(mounts) = &self.mounts {
+            return Arc::clone(mounts);
+        }
+        let mounts = if self.in_run {
+            let (mounts, memory_trees) = self.plan.running();
+            self.memory_trees = memory_trees;
+            mounts
+        } else {
+            self.plan.at_rest()
+        };
+        self.mounts = Some(Arc::clone(&mounts));
+        mounts
     }
 
     /// Whether a run has processes.
@@ -199,6 +220,8 @@ impl Kernel {
             }
         }
         self.processes.clear();
+        self.mounts = None;
+        self.in_run = false;
         self.memory_trees.clear();
         self.ended = Some(end);
     }

@@ -1,22 +1,29 @@
 //! What is mounted in a container.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use driver_types::TmpfsMount;
+use driver_types::{ContainerConfig, TmpfsMount};
 
 use super::MIB;
 use crate::fs::{FsType, Ino, Inode, Kind, Mount, ROOT, SharedTree, Tree};
+use crate::world::ImageData;
 
-/// What a container has mounted, beside what every container has.
+/// What a container has mounted, beside what every container has. Its own file systems are made when somebody looks at
+/// them first.
 #[derive(Debug)]
 pub(crate) struct MountPlan {
-    pub(crate) root: SharedTree,
+    pub(crate) image: Arc<ImageData>,
+    pub(crate) config: Arc<ContainerConfig>,
+    pub(crate) hostname: Arc<str>,
+    /// Bytes that the writable layer may hold at first.
+    pub(crate) disk_limit: Option<u64>,
     pub(crate) read_only: bool,
     /// Volumes and binds.
     pub(crate) volumes: Vec<Mount>,
-    pub(crate) tmpfs: Vec<TmpfsMount>,
+    /// The writable layer.
+    pub(crate) root: OnceLock<SharedTree>,
     /// The directory tree with `hosts`, `hostname` and `resolv.conf`.
-    pub(crate) etc: SharedTree,
+    pub(crate) etc: OnceLock<SharedTree>,
 }
 
 /// Files of `/etc` that the engine brings.
@@ -29,9 +36,27 @@ const ETC_FILES: [(&str, &str); 3] = [
 const DEFAULT_SHM_MIB: u64 = 64;
 
 impl MountPlan {
+    /// The root file system.
+    pub(crate) fn root(&self) -> &SharedTree {
+        self.root.get_or_init(|| {
+            let mut root = self.image.root.layer(self.disk_limit);
+            self.make_mount_points(&mut root);
+            root.shared()
+        })
+    }
+
+    fn etc(&self) -> &SharedTree {
+        self.etc.get_or_init(|| etc_tree(&self.config, &self.hostname))
+    }
+
+    /// Whether nothing is to be seen but what the image and the config say: no volume, and a root that nobody had.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.volumes.is_empty() && self.root.get().is_none()
+    }
+
     /// While it does not run: the root and what lives on beside it.
     pub(crate) fn at_rest(&self) -> Arc<[Mount]> {
-        let root = mount("/", &self.root, self.read_only, FsType::Overlay);
+        let root = mount("/", self.root(), self.read_only, FsType::Overlay);
         std::iter::once(root)
             .chain(self.volumes.iter().cloned())
             .collect()
@@ -43,7 +68,7 @@ impl MountPlan {
         let shm = tmpfs(0o1777, DEFAULT_SHM_MIB);
         let mut memory = vec![Arc::clone(&dev), Arc::clone(&shm)];
         let mut mounts = Vec::with_capacity(20);
-        mounts.push(mount("/", &self.root, self.read_only, FsType::Overlay));
+        mounts.push(mount("/", self.root(), self.read_only, FsType::Overlay));
         mounts.push(mount("/proc", &PROC, false, FsType::Proc));
         mounts.push(mount("/dev", &dev, false, FsType::Tmpfs));
         mounts.push(mount("/dev/pts", &EMPTY, true, FsType::Devpts));
@@ -65,15 +90,15 @@ impl MountPlan {
         }
         for (name, path) in ETC_FILES {
             mounts.push(Mount {
-                root: inode_at(&self.etc, name),
-                ..mount(path, &self.etc, false, FsType::Ext4)
+                root: inode_at(self.etc(), name),
+                ..mount(path, self.etc(), false, FsType::Ext4)
             });
         }
-        for TmpfsMount { target, size_mib } in &self.tmpfs {
-            let tree = tmpfs(0o1777, *size_mib);
+        for TmpfsMount { target, size_mib } in self.config.effective_tmpfs() {
+            let tree = tmpfs(0o1777, size_mib);
             memory.push(Arc::clone(&tree));
             mounts.push(Mount {
-                target: target.clone().into(),
+                target: target.into(),
                 ..mount("", &tree, false, FsType::Tmpfs)
             });
         }
@@ -81,18 +106,21 @@ impl MountPlan {
         (mounts.into(), memory)
     }
 
-    /// Makes the directories on which things are mounted, as engines do.
-    pub(crate) fn make_mount_points(&self) {
-        let targets = self.tmpfs.iter().map(|mount| mount.target.as_str());
+    /// Makes the directories on which things are mounted, and the working directory, as engines do.
+    fn make_mount_points(&self, root: &mut Tree) {
+        let tmpfs = self.config.effective_tmpfs();
+        let targets = tmpfs.iter().map(|mount| mount.target.as_str());
         let volumes = self.volumes.iter().map(|mount| mount.target.as_ref());
-        let mut root = self
-            .root
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        add_mount_points(&mut root);
-        for target in targets.chain(volumes) {
-            // Where a file or a link is in the way the path resolves to something else; nothing to make then.
-            let _ = root.make_dirs(target);
+        let working_dir = self
+            .config
+            .working_dir
+            .as_ref()
+            .or(self.image.working_dir.as_ref());
+        add_mount_points(root);
+        for dir in targets.chain(volumes).chain(working_dir.map(String::as_str)) {
+            // Where a file or a link is in the way of a mount the path resolves to something else; where a file is in
+            // the way of the working directory the start fails.
+            let _ = root.make_dirs(dir);
         }
     }
 }
@@ -136,16 +164,35 @@ fn inode_at(tree: &SharedTree, path: &str) -> Ino {
 }
 
 /// The files of `/etc` that the engine brings.
-pub(crate) fn etc_tree(hostname: &str, hosts: &str, resolv_conf: &str) -> SharedTree {
+fn etc_tree(config: &ContainerConfig, hostname: &str) -> SharedTree {
     let mut tree = Tree::new(0o755);
     for (name, text) in [
         ("hostname", format!("{hostname}\n")),
-        ("hosts", hosts.to_owned()),
-        ("resolv.conf", resolv_conf.to_owned()),
+        ("hosts", hosts_file(config, hostname)),
+        ("resolv.conf", resolv_conf(config)),
     ] {
         let _ = tree.add(ROOT, name, Inode::file(text, 0o644));
     }
     tree.shared()
+}
+
+fn hosts_file(config: &ContainerConfig, hostname: &str) -> String {
+    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t{hostname}\n");
+    for (name, address) in &config.extra_hosts {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    hosts
+}
+
+fn resolv_conf(config: &ContainerConfig) -> String {
+    if config.dns.is_empty() {
+        return "nameserver 127.0.0.11\n".to_owned();
+    }
+    config
+        .dns
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect()
 }
 
 /// Parts of /proc that are hidden (an empty directory over them) or read-only.

@@ -40,7 +40,7 @@ impl Context {
     /// The file systems as the process sees them.
     pub(crate) fn view<R: Default>(&self, work: impl FnOnce(&View<'_>) -> R) -> R {
         let seen = self.sandbox.with_kernel(|kernel, _| {
-            let mounts = std::sync::Arc::clone(&kernel.mounts);
+            let mounts = kernel.mounts();
             if kernel.run != self.run {
                 return None;
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use driver_types::{Env, Image, Labels};
 use driver_validation::ImageReference;
 
+use crate::driver::Prepared;
 use crate::fs::{Inode, ROOT, Tree};
 use crate::kernel::add_mount_points;
 use crate::script::RegistryImage;
@@ -23,6 +24,8 @@ pub(crate) struct ImageData {
     pub(crate) size_bytes: u64,
     /// Frozen.
     pub(crate) root: Tree,
+    /// How the last container that began with an untouched root found its program.
+    pub(crate) prepared: Mutex<Option<Arc<Prepared>>>,
 }
 
 /// The images that a world has.

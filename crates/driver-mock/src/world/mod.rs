@@ -220,10 +220,13 @@ impl Inner {
         let mut id = String::with_capacity(64);
         for _ in 0..4 {
             let random = self.calls.random();
-            for nibble in (0..16).rev() {
-                let digit = (random >> (nibble * 4) & 0xf) as u32;
-                id.push(char::from_digit(digit, 16).unwrap_or('0'));
-            }
+            id.extend(
+                random
+                    .to_be_bytes()
+                    .iter()
+                    .flat_map(|byte| [byte >> 4, byte & 0xf])
+                    .map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])),
+            );
         }
         id
     }

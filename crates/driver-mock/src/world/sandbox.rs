@@ -34,15 +34,15 @@ pub(crate) enum Ending {
 pub(crate) struct Container {
     pub(crate) id: Arc<str>,
     pub(crate) owner: Arc<str>,
-    pub(crate) config: ContainerConfig,
+    pub(crate) config: Arc<ContainerConfig>,
     pub(crate) image: Arc<ImageData>,
     /// The command line of the main process.
     pub(crate) argv: Arc<[String]>,
     /// Its environment.
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) working_dir: Arc<str>,
-    pub(crate) hostname: String,
-    pub(crate) mounts: MountPlan,
+    pub(crate) hostname: Arc<str>,
+    pub(crate) mounts: Arc<MountPlan>,
     pub(crate) kernel: Mutex<Kernel>,
     pub(crate) output: Arc<MainOutput>,
     /// Told whenever its status may have changed.
@@ -131,7 +131,6 @@ impl Sandbox {
     /// The run is over: the books say so before anybody can look.
     fn run_ended(&self, kernel: &mut Kernel, end: End) {
         let exit = self.exit_info(kernel, end);
-        kernel.mounts = self.container.mounts.at_rest();
         if self.container.config.network != ContainerConfig::NETWORK_NONE {
             self.world.switchboard.leave(&self.container.id);
         }
