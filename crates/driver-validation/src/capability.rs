@@ -7,6 +7,7 @@ use driver_types::{
 };
 
 use crate::ValidatedConfig;
+use crate::report::At;
 
 /// A field of an input that needs something of the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +22,16 @@ pub struct Requirement {
 
 /// What a config needs of a driver, field by field.
 pub fn requirements(config: &ValidatedConfig) -> Vec<Requirement> {
-    let mut table = Table::default();
-    table.resources(config);
-    table.mounts(config);
-    table.network(config);
-    table.security(&config.security);
-    table.process(config);
-    table.0
+    let mut rows = Vec::new();
+    let mut table = Table(|pointer: At<'_>, capability, is_default| {
+        rows.push(Requirement {
+            pointer: pointer.to_string(),
+            capability,
+            is_default,
+        });
+    });
+    table.config(config);
+    rows
 }
 
 /// Checks that a driver can do all that a config asks for.
@@ -37,7 +41,7 @@ pub fn requirements(config: &ValidatedConfig) -> Vec<Requirement> {
 /// `CONFIGURATION_ERROR` that names each field whose capability is missing, unless the field has its default value
 /// (contract section 5).
 pub fn check_capabilities(config: &ValidatedConfig, capabilities: &Capabilities) -> Result<()> {
-    refuse_missing(&requirements(config), capabilities)
+    refuse_missing(capabilities, |refuse| Table(refuse).config(config))
 }
 
 /// The same for a volume: `sizeMib`.
@@ -46,9 +50,13 @@ pub fn check_capabilities(config: &ValidatedConfig, capabilities: &Capabilities)
 ///
 /// As of [`check_capabilities`].
 pub fn check_volume_capabilities(config: &VolumeConfig, capabilities: &Capabilities) -> Result<()> {
-    let mut table = Table::default();
-    table.needs_if(config.size_mib.is_some(), "/sizeMib", Capability::VolumeSize);
-    refuse_missing(&table.0, capabilities)
+    refuse_missing(capabilities, |refuse| {
+        Table(refuse).needs_if(
+            config.size_mib.is_some(),
+            format_args!("/sizeMib"),
+            Capability::VolumeSize,
+        );
+    })
 }
 
 /// The same for a network: `subnet`.
@@ -57,9 +65,13 @@ pub fn check_volume_capabilities(config: &VolumeConfig, capabilities: &Capabilit
 ///
 /// As of [`check_capabilities`].
 pub fn check_network_capabilities(config: &NetworkConfig, capabilities: &Capabilities) -> Result<()> {
-    let mut table = Table::default();
-    table.needs_if(config.subnet.is_some(), "/subnet", Capability::NetworkSubnet);
-    refuse_missing(&table.0, capabilities)
+    refuse_missing(capabilities, |refuse| {
+        Table(refuse).needs_if(
+            config.subnet.is_some(),
+            format_args!("/subnet"),
+            Capability::NetworkSubnet,
+        );
+    })
 }
 
 /// The same for a process: `tty`.
@@ -68,9 +80,9 @@ pub fn check_network_capabilities(config: &NetworkConfig, capabilities: &Capabil
 ///
 /// As of [`check_capabilities`].
 pub fn check_exec_capabilities(spec: &ExecSpec, capabilities: &Capabilities) -> Result<()> {
-    let mut table = Table::default();
-    table.needs_if(spec.tty, "/tty", Capability::Tty);
-    refuse_missing(&table.0, capabilities)
+    refuse_missing(capabilities, |refuse| {
+        Table(refuse).needs_if(spec.tty, format_args!("/tty"), Capability::Tty);
+    })
 }
 
 /// What a driver would do with each field that needs something of it. `none` means that `create_container` refuses
@@ -90,24 +102,21 @@ pub fn plan_items(config: &ValidatedConfig, capabilities: &Capabilities) -> Vec<
         .collect()
 }
 
-fn refuse_missing(requirements: &[Requirement], capabilities: &Capabilities) -> Result<()> {
-    let violations: Vec<_> = requirements
-        .iter()
-        .filter(|requirement| !requirement.is_default && !capabilities.supports(requirement.capability))
-        .map(
-            |Requirement {
-                 pointer, capability, ..
-             }| {
-                let reason = capabilities.get(*capability).reason;
-                let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-                Violation::new(
-                    pointer,
-                    format!("needs the capability `{capability}`, which the driver lacks{because}"),
-                )
-                .with_hint("leave the field out, or use a driver that has it")
-            },
-        )
-        .collect();
+fn refuse_missing(
+    capabilities: &Capabilities,
+    look: impl FnOnce(&mut dyn FnMut(At<'_>, Capability, bool)),
+) -> Result<()> {
+    let mut violations = Vec::new();
+    look(&mut |pointer, capability, is_default| {
+        if is_default || capabilities.supports(capability) {
+            return;
+        }
+        let reason = capabilities.get(capability).reason;
+        let because = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        let message = format!("needs the capability `{capability}`, which the driver lacks{because}");
+        let violation = Violation::new(pointer.to_string(), message);
+        violations.push(violation.with_hint("leave the field out, or use a driver that has it"));
+    });
     if violations.is_empty() {
         Ok(())
     } else {
@@ -115,19 +124,23 @@ fn refuse_missing(requirements: &[Requirement], capabilities: &Capabilities) -> 
     }
 }
 
-#[derive(Default)]
-struct Table(Vec<Requirement>);
+/// Hands each row on; the pointer is formatted only where somebody wants it.
+struct Table<F>(F);
 
-impl Table {
-    fn needs(&mut self, pointer: impl Into<String>, capability: Capability, is_default: bool) {
-        self.0.push(Requirement {
-            pointer: pointer.into(),
-            capability,
-            is_default,
-        });
+impl<F: FnMut(At<'_>, Capability, bool)> Table<F> {
+    fn needs(&mut self, pointer: At<'_>, capability: Capability, is_default: bool) {
+        (self.0)(pointer, capability, is_default);
     }
 
-    fn needs_if(&mut self, is_set: bool, pointer: &str, capability: Capability) {
+    fn config(&mut self, config: &ContainerConfig) {
+        self.resources(config);
+        self.mounts(config);
+        self.network(config);
+        self.security(&config.security);
+        self.process(config);
+    }
+
+    fn needs_if(&mut self, is_set: bool, pointer: At<'_>, capability: Capability) {
         if is_set {
             self.needs(pointer, capability, false);
         }
@@ -135,22 +148,26 @@ impl Table {
 
     fn resources(&mut self, config: &ContainerConfig) {
         let (limits, default) = (&config.resources, ResourceLimits::default());
-        self.needs("/resources/cpu", Capability::CpuLimit, limits.cpu == default.cpu);
         self.needs(
-            "/resources/memory",
+            format_args!("/resources/cpu"),
+            Capability::CpuLimit,
+            limits.cpu == default.cpu,
+        );
+        self.needs(
+            format_args!("/resources/memory"),
             Capability::MemoryLimit,
             limits.memory == default.memory,
         );
         // A read-only root writes nothing: there the limit holds by itself.
         if !config.security.read_only {
             self.needs(
-                "/resources/disk",
+                format_args!("/resources/disk"),
                 Capability::DiskLimit,
                 limits.disk == default.disk,
             );
         }
         self.needs(
-            "/resources/pids",
+            format_args!("/resources/pids"),
             Capability::PidsLimit,
             limits.pids == default.pids,
         );
@@ -162,32 +179,40 @@ impl Table {
                 MountType::Bind => Capability::BindMounts,
                 MountType::Volume => Capability::Volumes,
             };
-            self.needs(format!("/volumes/{index}"), capability, false);
+            self.needs(format_args!("/volumes/{index}"), capability, false);
         }
         if !config.effective_tmpfs().is_empty() {
-            self.needs("/tmpfs", Capability::Tmpfs, config.tmpfs.is_none());
+            self.needs(format_args!("/tmpfs"), Capability::Tmpfs, config.tmpfs.is_none());
         }
     }
 
     fn network(&mut self, config: &ContainerConfig) {
         match config.network.as_str() {
             ContainerConfig::NETWORK_NONE => {}
-            ContainerConfig::NETWORK_HOST => self.needs("/network", Capability::NetworkHost, false),
-            ContainerConfig::NETWORK_DEFAULT => self.needs("/network", Capability::NetworkDefault, false),
-            _ => self.needs("/network", Capability::Networks, false),
+            ContainerConfig::NETWORK_HOST => {
+                self.needs(format_args!("/network"), Capability::NetworkHost, false)
+            }
+            ContainerConfig::NETWORK_DEFAULT => {
+                self.needs(format_args!("/network"), Capability::NetworkDefault, false)
+            }
+            _ => self.needs(format_args!("/network"), Capability::Networks, false),
         }
         for (index, port) in config.ports.iter().enumerate() {
             let capability = match port.effective_protocol() {
                 PortProtocol::Tcp => Capability::PortsTcp,
                 PortProtocol::Udp => Capability::PortsUdp,
             };
-            self.needs(format!("/ports/{index}"), capability, false);
+            self.needs(format_args!("/ports/{index}"), capability, false);
         }
-        self.needs_if(config.hostname.is_some(), "/hostname", Capability::Hostname);
-        self.needs_if(!config.dns.is_empty(), "/dns", Capability::Dns);
+        self.needs_if(
+            config.hostname.is_some(),
+            format_args!("/hostname"),
+            Capability::Hostname,
+        );
+        self.needs_if(!config.dns.is_empty(), format_args!("/dns"), Capability::Dns);
         self.needs_if(
             !config.extra_hosts.is_empty(),
-            "/extraHosts",
+            format_args!("/extraHosts"),
             Capability::ExtraHosts,
         );
     }
@@ -195,38 +220,46 @@ impl Table {
     fn security(&mut self, options: &SecurityOptions) {
         let default = SecurityOptions::default();
         if options.read_only {
-            self.needs("/security/readOnly", Capability::ReadOnlyRoot, true);
+            self.needs(format_args!("/security/readOnly"), Capability::ReadOnlyRoot, true);
         }
         if options.no_new_privileges {
-            self.needs("/security/noNewPrivileges", Capability::NoNewPrivileges, true);
+            self.needs(
+                format_args!("/security/noNewPrivileges"),
+                Capability::NoNewPrivileges,
+                true,
+            );
         }
-        self.needs("/security/user", Capability::User, options.user == default.user);
+        self.needs(
+            format_args!("/security/user"),
+            Capability::User,
+            options.user == default.user,
+        );
         let is_default = options.capabilities == default.capabilities;
         self.needs(
-            "/security/capabilities",
+            format_args!("/security/capabilities"),
             Capability::LinuxCapabilities,
             is_default,
         );
         if options.seccomp == SeccompProfile::Default {
-            self.needs("/security/seccomp", Capability::Seccomp, true);
+            self.needs(format_args!("/security/seccomp"), Capability::Seccomp, true);
         }
     }
 
     fn process(&mut self, config: &ContainerConfig) {
         if config.init {
-            self.needs("/init", Capability::Init, true);
+            self.needs(format_args!("/init"), Capability::Init, true);
         }
         self.needs_if(
             config.healthcheck.is_some(),
-            "/healthcheck",
+            format_args!("/healthcheck"),
             Capability::HealthCheck,
         );
-        self.needs_if(config.stdin, "/stdin", Capability::Attach);
-        self.needs_if(config.tty, "/tty", Capability::Tty);
+        self.needs_if(config.stdin, format_args!("/stdin"), Capability::Attach);
+        self.needs_if(config.tty, format_args!("/tty"), Capability::Tty);
         match config.pull_policy {
             PullPolicy::Never => {}
-            PullPolicy::Missing => self.needs("/pullPolicy", Capability::PullImage, true),
-            PullPolicy::Always => self.needs("/pullPolicy", Capability::PullImage, false),
+            PullPolicy::Missing => self.needs(format_args!("/pullPolicy"), Capability::PullImage, true),
+            PullPolicy::Always => self.needs(format_args!("/pullPolicy"), Capability::PullImage, false),
         }
     }
 }
