@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::case::Case;
 use crate::factory::DriverFactory;
@@ -127,15 +128,13 @@ fn run(arguments: &Arguments, factories: Vec<Arc<dyn DriverFactory>>) -> io::Res
         measure: whole && matches!(arguments.format, OutputFormat::Json | OutputFormat::Markdown),
     };
     let progress = ProgressLine::new(factories.len() * cases.len());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(async {
-        let mut drivers = Vec::new();
-        for factory in factories {
-            drivers.push(run_driver(factory, &cases, options, &progress).await);
-        }
-        Report::of(drivers)
-    });
+    let mut drivers = Vec::new();
+    for factory in factories {
+        let runtime = runtime(factory.simulated())?;
+        drivers.push(runtime.block_on(run_driver(factory, &cases, options, &progress)));
+    }
     progress.clear();
+    let report = Report::of(drivers);
     let format = match arguments.format {
         OutputFormat::Json => Format::Json,
         OutputFormat::Junit => Format::Junit,
@@ -143,6 +142,21 @@ fn run(arguments: &Arguments, factories: Vec<Arc<dyn DriverFactory>>) -> io::Res
         OutputFormat::Pretty | OutputFormat::Terse => Format::Pretty,
     };
     conclude(&report, format, arguments.output.as_deref(), &arguments.require)
+}
+
+/// The runtime of one driver.
+///
+/// A simulated driver gets a paused clock, which moves on to the next timer as soon as nothing is left to do. So a run
+/// costs what it computes, and the load of the machine cannot make a case late.
+fn runtime(simulated: bool) -> io::Result<Runtime> {
+    if simulated {
+        Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+    } else {
+        Builder::new_multi_thread().enable_all().build()
+    }
 }
 
 /// Writes a report and says whether it is a success.
@@ -231,5 +245,34 @@ impl Progress for ProgressLine {
             "\r\x1b[K{ended}/{} {driver} {} ({failed} failed)",
             self.total, case.id
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::runtime::{Handle, RuntimeFlavor};
+
+    use super::*;
+
+    #[test]
+    fn a_simulated_driver_waits_on_a_paused_clock() {
+        let waited = runtime(true).unwrap().block_on(async {
+            let started = tokio::time::Instant::now();
+            tokio::time::sleep(Duration::from_secs(86_400)).await;
+            started.elapsed()
+        });
+        assert_eq!(waited.as_secs(), 86_400);
+    }
+
+    #[test]
+    fn a_real_driver_has_real_time_and_threads() {
+        runtime(false).unwrap().block_on(async {
+            assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
+            let started = Instant::now();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(started.elapsed() >= Duration::from_millis(5));
+        });
     }
 }

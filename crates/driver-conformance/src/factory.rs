@@ -49,7 +49,9 @@ pub trait DriverFactory: fmt::Debug + Send + Sync + 'static {
         dial_host(protocol, address, payload).await
     }
 
-    /// Whether containers are simulated: then the image holds a placeholder instead of the compiled workload program.
+    /// Whether containers are simulated: then the image holds a placeholder instead of the compiled workload program,
+    /// and the cases run on one thread with tokio's clock paused, so that no wait takes real time. Such a driver has
+    /// to live by tokio's time and wait for nothing outside of the runtime: no socket, no thread of its own.
     fn simulated(&self) -> bool {
         false
     }

@@ -48,6 +48,9 @@ pub(super) fn register(group: &mut Group) {
     );
 }
 
+/// How long a waiter may take to answer too early.
+const EARLY: Duration = Duration::from_millis(50);
+
 async fn already_ended(cx: Context) -> CaseResult {
     let finished = cx.finish(&cx.config(["exit", "3"])).await?;
     let again = cx.driver().wait_exit(&finished.container.id).await?;
@@ -59,8 +62,9 @@ async fn resolves_when_it_ends(cx: Context) -> CaseResult {
     let container = cx.ready(["trap-exit", "USR1", "4"]).await?;
     let driver = cx.shared_driver();
     let id = container.id.clone();
-    let waiter = tokio::spawn(async move { driver.wait_exit(&id).await });
-    expect::that("no answer while it runs", !waiter.is_finished(), "an answer")?;
+    let mut waiter = tokio::spawn(async move { driver.wait_exit(&id).await });
+    let early = tokio::time::timeout(EARLY, &mut waiter).await;
+    expect::that("no answer while it runs", early.is_err(), "an answer")?;
     let options = StopOptions {
         signal: Some(Signal::USR1),
         ..StopOptions::default()

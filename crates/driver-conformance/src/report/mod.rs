@@ -35,7 +35,7 @@ pub struct CaseReport {
     pub outcome: Outcome,
     /// Why it failed or was skipped.
     pub reason: Option<String>,
-    /// With the clean-up, in milliseconds.
+    /// With the clean-up, in milliseconds of real time: the waits of a simulated driver count nothing.
     pub duration_ms: u64,
 }
 
@@ -134,7 +134,7 @@ pub struct Details {
 pub struct Timing {
     /// The name of the operation.
     pub operation: String,
-    /// The median in microseconds.
+    /// The median in microseconds of real time.
     pub median_micros: u64,
     /// How many calls.
     pub samples: usize,
