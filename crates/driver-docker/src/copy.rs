@@ -22,6 +22,9 @@ pub(crate) async fn copy_into(engine: &Arc<Engine>, id: &str, path: &str, archiv
     let operation = Operation::CopyInto;
     let inspect = engine.inspect(operation, id).await?;
     refuse_tmpfs(&inspect.host_config.tmpfs, path)?;
+    // Before the first byte: a start at the same time must not trust what was found in the image.
+    let record = engine.records.of(id);
+    record.remember(|memory| memory.pristine = false);
     let (archive, caller) = watched(archive);
     let mut outcome = put(engine, id, path, archive).await;
     if let Some(error) = caller.take() {

@@ -1,6 +1,8 @@
 //! `create_container`: check everything first, then make the container in one call that is undone if its caller has
 //! gone away.
 
+mod unclaimed;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -20,6 +22,8 @@ use crate::profile::Profile;
 use crate::spec::{self, Resolved};
 use crate::wire::{Created, Inspect, Summary};
 use crate::{capabilities, error, guard, images, naming, networks, query, volumes};
+
+use unclaimed::{Unclaimed, undo};
 
 const OPERATION: Operation = Operation::CreateContainer;
 /// How often another name is tried where the driver chooses it.
@@ -213,46 +217,6 @@ async fn check_volumes(engine: &Engine, config: &ContainerConfig) -> Result<()> 
     }
 }
 
-/// A container whose creator has not yet heard of it. Dropped before that, it is removed.
-struct Unclaimed {
-    engine: Arc<Engine>,
-    id: String,
-    made: Option<ContainerInstance>,
-    /// The next call with the same request id waits until a removal is done.
-    turn: Option<OwnedMutexGuard<()>>,
-}
-
-impl Unclaimed {
-    fn claim(mut self) -> ContainerInstance {
-        self.engine.records.appeared(&self.id);
-        match self.made.take() {
-            Some(made) => made,
-            None => unreachable!("an unclaimed container is claimed once"),
-        }
-    }
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        if self.made.is_none() {
-            return;
-        }
-        let (engine, id, turn) = (
-            Arc::clone(&self.engine),
-            std::mem::take(&mut self.id),
-            self.turn.take(),
-        );
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = undo(&engine, &id).await {
-                    tracing::warn!(container = id, %error, "a container that nobody waits for was not removed");
-                }
-                drop(turn);
-            });
-        }
-    }
-}
-
 /// Makes the container, and removes it again if it is not what was asked for.
 async fn make(
     engine: &Arc<Engine>,
@@ -269,12 +233,16 @@ async fn make(
         Err(failure) => return recover(engine, config, &attempt, &spec_hash, failure, turn).await,
     };
     match verify(engine, config, &created, profile).await {
-        Ok(made) => Ok(Unclaimed {
-            engine: Arc::clone(engine),
-            id: created.id,
-            made: Some(made),
-            turn,
-        }),
+        Ok(made) => {
+            let record = engine.records.of(&created.id);
+            record.remember(|memory| memory.pristine = true);
+            Ok(Unclaimed {
+                engine: Arc::clone(engine),
+                id: created.id,
+                made: Some(made),
+                turn,
+            })
+        }
         Err(error) => Err(match undo(engine, &created.id).await {
             Ok(()) => error,
             Err(cleanup) => error.with_cleanup(cleanup),
@@ -381,21 +349,4 @@ async fn verify(
         return Err(DriverError::container_creation(message).permanent());
     }
     describe(engine, &inspect).await
-}
-
-async fn undo(engine: &Engine, id: &str) -> Result<()> {
-    let removed = engine
-        .client
-        .delete(format!("/containers/{id}"))
-        .query("force", true)
-        .query("v", true)
-        .unit()
-        .await;
-    engine.records.forget(id);
-    match removed {
-        Err(failure) if failure.status_code() != Some(404) => {
-            Err(error::container(Operation::RemoveContainer, id, failure))
-        }
-        _ => Ok(()),
-    }
 }

@@ -24,7 +24,8 @@ pub(crate) fn container(operation: Operation, id: &str, failure: Failure) -> Dri
                 Operation::RemoveContainer => DriverError::container_remove(id, message),
                 Operation::CopyInto | Operation::CopyFrom => DriverError::file_system(message),
                 Operation::Exec | Operation::ExecStream => DriverError::exec_start(id, message),
-                _ if status == 400 => DriverError::configuration(message),
+                // 501: the log driver keeps nothing that could be read.
+                _ if matches!(status, 400 | 501) => DriverError::configuration(message),
                 _ => DriverError::internal(message).with_retryable(status >= 500),
             };
             error.with_context("status", status)
@@ -192,3 +193,7 @@ fn transport(failure: Failure) -> DriverError {
         Failure::Malformed(_) | Failure::Status { .. } => DriverError::internal(message),
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

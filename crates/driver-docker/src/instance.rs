@@ -75,10 +75,13 @@ pub(crate) fn exit(inspect: &Inspect, memory: &Memory) -> Option<ExitInfo> {
     let state = &inspect.state;
     let code = i32::try_from(state.exit_code).ok();
     let signal = code.and_then(Signal::from_exit_code);
+    // The engine's event of an older run came before this one's start. Where it comes after the death, the flag stays
+    // false.
+    let oom_event = memory.oom_at.is_some() && memory.oom_at >= parse_ms(&state.started_at);
     let reason = match () {
         () if status == ContainerStatus::Stopped => ExitReason::Stopped,
         // The flag is true as well where only a child was killed and the main process ended by itself.
-        () if state.oom_killed => ExitReason::Oom,
+        () if state.oom_killed || oom_event => ExitReason::Oom,
         () if memory.removing => ExitReason::Removed,
         () if signal.is_some() => ExitReason::Signaled,
         () if code.is_some() => ExitReason::Exited,
@@ -235,6 +238,18 @@ mod tests {
         let exit = exit(&inspect, &memory).unwrap();
         assert_eq!(exit.reason, expected);
         assert_eq!(exit.finished_at, 1_767_225_601_000);
+    }
+
+    #[rstest]
+    #[case(1_767_225_600_001, ExitReason::Oom)]
+    #[case(1_767_225_599_999, ExitReason::Signaled)]
+    fn an_event_of_this_run_counts_as_the_flag(#[case] oom_at: u64, #[case] expected: ExitReason) {
+        let memory = Memory {
+            oom_at: Some(oom_at),
+            ..Memory::default()
+        };
+        let exit = exit(&inspect("exited", 137, false), &memory).unwrap();
+        assert_eq!(exit.reason, expected);
     }
 
     #[test]

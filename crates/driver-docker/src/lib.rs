@@ -38,6 +38,9 @@ mod exec_pump;
 mod exec_session;
 mod exec_stream;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod host;

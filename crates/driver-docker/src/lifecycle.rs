@@ -121,7 +121,7 @@ pub(crate) async fn start_container(engine: &Arc<Engine>, id: &str) -> Result<()
             return Ok(());
         }
         let engine = Arc::clone(&turn.engine);
-        let pristine = turn.status() == ContainerStatus::Created && !turn.record.memory().touched;
+        let pristine = turn.status() == ContainerStatus::Created && turn.record.memory().pristine;
         program::check(&engine, &turn.inspect, pristine).await?;
         let _permit = engine.start_permit().await?;
         match turn.post("start").await {

@@ -68,8 +68,10 @@ pub(crate) struct Memory {
     pub(crate) last_run: Option<String>,
     /// How many runs came before that one, as far as this driver has seen.
     pub(crate) restarts: u32,
-    /// Whether something was copied into it: then its files are not only those of its image.
-    pub(crate) touched: bool,
+    /// Whether this driver made it, and has copied nothing into it: then its files are those of its image.
+    pub(crate) pristine: bool,
+    /// When the engine last told that the container ran out of memory, in epoch milliseconds.
+    pub(crate) oom_at: Option<u64>,
     /// What the last event of a death told.
     pub(crate) last_death: Option<ExitInfo>,
 }

@@ -240,6 +240,12 @@ fn notice(engine: &Engine, event: EngineEvent, translator: &mpsc::Sender<EngineE
                         record.changed();
                     }
                 }
+                "oom" => {
+                    if let Some(record) = engine.records.get(id) {
+                        record.remember(|memory| memory.oom_at = Some(event.epoch_ms()));
+                        record.changed();
+                    }
+                }
                 "create" if engine.owns(attributes) => engine.records.appeared(id),
                 action if action.starts_with("exec_") => return,
                 "attach" | "top" | "resize" | "archive-path" | "extract-to-dir" | "export" | "copy" => return,
