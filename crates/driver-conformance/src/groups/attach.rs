@@ -80,11 +80,25 @@ async fn before_start(cx: Context) -> CaseResult {
 }
 
 async fn output_from_now_on(cx: Context) -> CaseResult {
-    let config = cx.config(["out", "before", ",", "wait-file", "/tmp/go", ",", "out", "after"]);
-    let id = cx.run(&config.stdin(true)).await?.id;
+    // The container outlives the exec: the end of its main process would kill that too.
+    let commands = [
+        "out",
+        "before",
+        ",",
+        "wait-file",
+        "/tmp/go",
+        ",",
+        "out",
+        "after",
+        ",",
+        "forever",
+    ];
+    let id = cx.run(&cx.config(commands).stdin(true)).await?.id;
     cx.await_line(&id, "before").await?;
     let mut handle = cx.driver().attach(&id).await?;
     cx.exec_lines(&id, ["write", "/tmp/go", "1"]).await?;
+    cx.await_line(&id, "after").await?;
+    handle.signal(Signal::TERM).await?;
     let (transcript, _) = read_to_end(&mut handle).await?;
     expect::equal("stdout", transcript.text(), "after\n")
 }
