@@ -75,7 +75,6 @@ pub(crate) fn all(require: bool) -> Result {
 fn build() -> Result<Vec<PathBuf>> {
     let mut command = cargo([
         "test",
-        "--quiet",
         "--no-run",
         "--test",
         "conformance",
