@@ -65,7 +65,9 @@ pub(crate) async fn common(context: Context, name: String) -> End {
                 .await
         }
         "env" => {
-            let env = context.process(|process| process.env.clone()).unwrap_or_default();
+            let env = context
+                .process(|process| (**process.env).clone())
+                .unwrap_or_default();
             let lines: String = env
                 .iter()
                 .map(|(name, value)| format!("{name}={value}\n"))

@@ -12,9 +12,9 @@ use driver_validation::{Capacity, ValidatedConfig, check_capabilities, check_cap
 
 use super::MockDriver;
 use crate::fs::{FsType, Mount, ROOT, Tree};
-use crate::kernel::{Enforce, Kernel, MIB, MountPlan};
+use crate::kernel::{Enforce, Environment, Kernel, MIB, MountPlan, environment};
 use crate::script::Lie;
-use crate::world::{Container, ImageData, MainOutput, inner_sandbox, locked};
+use crate::world::{Container, DEFAULT_PATH, ImageData, MainOutput, inner_sandbox, locked};
 
 impl MockDriver {
     /// Everything that can be said about a config without looking at the world.
@@ -205,15 +205,6 @@ impl MockDriver {
                 .with_hint("set `command` or `entrypoint`");
             return Err(DriverError::violations(vec![violation]));
         }
-        let mut env: BTreeMap<String, String> =
-            BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-        env.insert("HOSTNAME".to_owned(), hostname.to_string());
-        if config.tty {
-            env.insert("TERM".to_owned(), "xterm".to_owned());
-        }
-        for (name, value) in image.env.iter().chain(config.env.iter()) {
-            env.insert(name.clone(), value.clone());
-        }
         let working_dir = config
             .working_dir
             .clone()
@@ -228,7 +219,7 @@ impl MockDriver {
         Ok(Container {
             owner: Arc::clone(&self.owner),
             argv: argv.into(),
-            env: Arc::new(env),
+            env: environment_of(&config, &image, &hostname),
             working_dir: working_dir.into(),
             hostname,
             kernel: Mutex::new(Kernel::new(config.resources, enforce, Arc::clone(&mounts))),
@@ -336,7 +327,27 @@ impl MockDriver {
     }
 }
 
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What processes have in their environment.
+fn environment_of(
+    config: &Arc<ContainerConfig>,
+    image: &Arc<ImageData>,
+    hostname: &Arc<str>,
+) -> Arc<Environment> {
+    let (config, image, hostname) = (Arc::clone(config), Arc::clone(image), Arc::clone(hostname));
+    environment(move || {
+        let mut env = BTreeMap::from([
+            ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
+            ("HOSTNAME".to_owned(), hostname.to_string()),
+        ]);
+        if config.tty {
+            env.insert("TERM".to_owned(), "xterm".to_owned());
+        }
+        for (name, value) in image.env.iter().chain(config.env.iter()) {
+            env.insert(name.clone(), value.clone());
+        }
+        env
+    })
+}
 
 pub(super) fn is_reserved_network(name: &str) -> bool {
     [

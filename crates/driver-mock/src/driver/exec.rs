@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::MockDriver;
 use super::handle::{ExecControl, exec_frames};
 use super::launch::{Launch, execute};
-use crate::kernel::{Context, End, Output, Pipe, Stdio, Terminal};
+use crate::kernel::{Context, End, Output, Pipe, Stdio, Terminal, environment};
 use crate::script::Lie;
 use crate::world::Sandbox;
 
@@ -202,14 +202,16 @@ impl MockDriver {
         }
         let container = Arc::clone(&sandbox.container);
         let mounts = sandbox.with_kernel(|kernel, _| kernel.mounts());
-        let mut env: BTreeMap<String, String> = (*container.env).clone();
+        let mut env: BTreeMap<String, String> = (**container.env).clone();
         env.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         if spec.tty {
             env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
         }
+        let path = env.get("PATH").cloned().unwrap_or_default();
         let launch = Launch {
             argv: spec.command.clone().into(),
-            env: Arc::new(env),
+            env: environment(move || env),
+            path: &path,
             cwd: spec
                 .working_dir
                 .as_deref()

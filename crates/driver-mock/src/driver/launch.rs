@@ -11,7 +11,10 @@ use driver_types::{SecurityOptions, TmpfsMount};
 use super::MockDriver;
 use crate::behavior;
 use crate::fs::{Credentials, Errno, Mount, View};
-use crate::kernel::{Context, Disposition, End, Privileges, ProcessSpec, Role, Stdio, User, find_user, run};
+use crate::kernel::{
+    Context, Disposition, End, Environment, Privileges, ProcessSpec, Role, Stdio, User, environment,
+    find_user, run,
+};
 use crate::script::{Behavior, Lie};
 use crate::workload;
 use crate::world::{ELF, Inner, SCRIPTED, Sandbox, locked};
@@ -133,15 +136,11 @@ pub(crate) fn find_program(
 /// What a process is to be.
 pub(crate) struct Launch<'a> {
     pub(crate) argv: Arc<[String]>,
-    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) env: Arc<Environment>,
+    /// Where programs are searched.
+    pub(crate) path: &'a str,
     pub(crate) cwd: Arc<str>,
     pub(crate) user: &'a str,
-}
-
-impl Launch<'_> {
-    fn path(&self) -> &str {
-        self.env.get("PATH").map_or("", String::as_str)
-    }
 }
 
 impl MockDriver {
@@ -158,7 +157,7 @@ impl MockDriver {
             && let Some(prepared) = &*locked(&container.image.prepared)
             && prepared.image == container.config.image
             && prepared.argv == launch.argv
-            && prepared.path == launch.path()
+            && prepared.path == launch.path
             && prepared.cwd == launch.cwd
             && prepared.user == self.user_of_launch(launch)
             && prepared.security == *security
@@ -171,7 +170,7 @@ impl MockDriver {
         let prepared = Arc::new(Prepared {
             image: container.config.image.clone(),
             argv: Arc::clone(&launch.argv),
-            path: launch.path().to_owned(),
+            path: launch.path.to_owned(),
             cwd: Arc::clone(&launch.cwd),
             user: self.user_of_launch(launch).to_owned(),
             security: security.into_owned(),
@@ -235,7 +234,7 @@ impl MockDriver {
             &sandbox.container.config.image,
             &view,
             &launch.argv,
-            launch.path(),
+            launch.path,
         )?;
         let privileges = Arc::new(privileges.after_exec(mode, owner));
         Ok((Found { program, privileges }, user))
@@ -254,16 +253,14 @@ impl MockDriver {
 }
 
 /// The environment of a process, with its user's home where nothing else says.
-pub(crate) fn with_home(env: &Arc<BTreeMap<String, String>>, user: &User) -> Arc<BTreeMap<String, String>> {
-    if env.contains_key("HOME") {
-        return Arc::clone(env);
-    }
-    let mut env = (**env).clone();
-    env.insert(
-        "HOME".to_owned(),
-        user.home.clone().unwrap_or_else(|| "/".to_owned()),
-    );
-    Arc::new(env)
+pub(crate) fn with_home(env: &Arc<Environment>, user: &User) -> Arc<Environment> {
+    let (env, home) = (Arc::clone(env), user.home.clone());
+    environment(move || {
+        let mut env = (**env).clone();
+        env.entry("HOME".to_owned())
+            .or_insert_with(|| home.unwrap_or_else(|| "/".to_owned()));
+        env
+    })
 }
 
 impl Found {

@@ -61,6 +61,7 @@ impl MockDriver {
         let launch = Launch {
             argv: Arc::clone(&container.argv),
             env: Arc::clone(&container.env),
+            path: container.path(),
             cwd: Arc::clone(&container.working_dir),
             user: &container.config.security.user,
         };

@@ -1,7 +1,7 @@
 //! A process of the table.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -59,6 +59,16 @@ pub(crate) enum Role {
     Program,
 }
 
+/// The variables of a process, put together when it reads them first.
+pub(crate) type Environment = LazyLock<Variables, Box<dyn FnOnce() -> Variables + Send>>;
+
+type Variables = BTreeMap<String, String>;
+
+/// An environment that is put together when it is needed.
+pub(crate) fn environment(make: impl FnOnce() -> Variables + Send + 'static) -> Arc<Environment> {
+    Arc::new(LazyLock::new(Box::new(make)))
+}
+
 /// A process to add.
 #[derive(Debug)]
 pub(crate) struct ProcessSpec {
@@ -66,7 +76,7 @@ pub(crate) struct ProcessSpec {
     pub(crate) parent: u32,
     pub(crate) role: Role,
     pub(crate) argv: Arc<[String]>,
-    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) env: Arc<Environment>,
     pub(crate) cwd: Arc<str>,
     pub(crate) privileges: Arc<Privileges>,
     pub(crate) stdio: Stdio,
@@ -83,7 +93,7 @@ pub(crate) struct Process {
     pub(crate) parent: u32,
     pub(crate) role: Role,
     pub(crate) argv: Arc<[String]>,
-    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) env: Arc<Environment>,
     pub(crate) cwd: Arc<str>,
     pub(crate) privileges: Arc<Privileges>,
     pub(crate) stdio: Stdio,

@@ -45,12 +45,16 @@ impl Workload {
                 Answer::Text(format!("args={}\n{lines}", words.len()))
             }
             ("env", [name]) => {
-                let env = context.process(|process| process.env.clone()).unwrap_or_default();
+                let env = context
+                    .process(|process| (**process.env).clone())
+                    .unwrap_or_default();
                 let value = env.get(*name).map(|value| escape(value.as_bytes()));
                 value.ok_or(Errno::ENOENT).into()
             }
             ("env-names", []) => {
-                let env = context.process(|process| process.env.clone()).unwrap_or_default();
+                let env = context
+                    .process(|process| (**process.env).clone())
+                    .unwrap_or_default();
                 let names: Vec<String> = env.keys().map(|name| escape(name.as_bytes())).collect();
                 Answer::Value(names.join(","))
             }

@@ -20,7 +20,7 @@ pub(crate) use calls::{Calls, Outcome, unreachable_engine};
 pub(crate) use images::{ELF, ImageData, Images, SCRIPTED, registry_root};
 pub(crate) use logs::{Entry, MainOutput};
 pub(crate) use network::{HOST_ADDRESS, Join, Namespace, Server, Switchboard};
-pub(crate) use sandbox::{Console, Container, Ending, Sandbox};
+pub(crate) use sandbox::{Console, Container, DEFAULT_PATH, Ending, Sandbox};
 
 use crate::fs::{SharedTree, Tree};
 use crate::script::{Fault, Lie, Script};

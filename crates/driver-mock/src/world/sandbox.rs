@@ -1,6 +1,5 @@
 //! A container of a world: what it was made from, and what becomes of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +15,7 @@ use super::images::ImageData;
 use super::network::Namespace;
 use super::{Inner, MainOutput};
 use crate::Profile;
-use crate::kernel::{End, Kernel, MountPlan, Pipe, Terminal};
+use crate::kernel::{End, Environment, Kernel, MountPlan, Pipe, Terminal};
 use crate::script::Lie;
 
 /// Why the engine ends a run.
@@ -39,7 +38,7 @@ pub(crate) struct Container {
     /// The command line of the main process.
     pub(crate) argv: Arc<[String]>,
     /// Its environment.
-    pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) env: Arc<Environment>,
     pub(crate) working_dir: Arc<str>,
     pub(crate) hostname: Arc<str>,
     pub(crate) mounts: Arc<MountPlan>,
@@ -69,6 +68,13 @@ impl Container {
         self.console.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where its main process's program is searched.
+    pub(crate) fn path(&self) -> &str {
+        let own = self.config.env.get("PATH");
+        own.or_else(|| self.image.env.get("PATH"))
+            .map_or(DEFAULT_PATH, String::as_str)
+    }
+
     /// Where its sockets live.
     pub(crate) fn namespace(&self) -> Namespace {
         if self.config.network == ContainerConfig::NETWORK_HOST {
@@ -78,6 +84,9 @@ impl Container {
         }
     }
 }
+
+/// Where programs are searched unless the image or the config says otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A container together with its world.
 #[derive(Clone)]
