@@ -19,6 +19,10 @@ pub(crate) fn parse_ms(text: &str) -> Option<u64> {
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    // A leap second is written as 60. Larger numbers are no time, and would overflow below.
+    if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+        return None;
+    }
     let seconds = days_from_epoch(year, month, day)? * 86_400 + hour * 3600 + minute * 60 + second
         - offset_seconds(zone)?;
     // Milliseconds are the first three digits, whether the engine wrote one or nine.
@@ -36,7 +40,9 @@ fn offset_seconds(zone: &str) -> Option<i64> {
         Some(_) => return None,
     };
     let (hours, minutes) = rest.split_once(':')?;
-    Some(sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60))
+    let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
+    let is_offset = (0..24).contains(&hours) && (0..60).contains(&minutes);
+    is_offset.then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that a leap day is the last.
@@ -69,6 +75,8 @@ mod tests {
     #[case("yesterday", None)]
     #[case("2026-13-01T00:00:00Z", None)]
     #[case("2026-11-23T20:25:39.äZ", None)]
+    #[case("2026-11-23T9223372036854775807:00:00Z", None)]
+    #[case("2026-11-23T20:25:39+9223372036854775807:00", None)]
     fn times_are_read(#[case] text: &str, #[case] expected: Option<u64>) {
         assert_eq!(parse_ms(text), expected);
     }
