@@ -42,7 +42,7 @@ fn offset_seconds(zone: &str) -> Option<i64> {
     let (hours, minutes) = rest.split_once(':')?;
     let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
     let is_offset = (0..24).contains(&hours) && (0..60).contains(&minutes);
-    is_offset.then_some(sign * (hours * 3600 + minutes * 60))
+    is_offset.then(|| sign * (hours * 3600 + minutes * 60))
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March, so that a leap day is the last.
