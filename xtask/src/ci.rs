@@ -56,17 +56,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// Runs a cargo tool that may not be installed.
+/// Runs a cargo tool that may not be installed. By its own name: run by cargo inside of `cargo run`, cargo-machete
+/// mistakes its name for an argument.
 fn tool(arguments: &Arguments, words: &[&str]) -> Result {
-    if is_installed(&mut cargo([words[0], "--version"])) {
-        return run(&mut cargo(words));
+    let program = format!("cargo-{}", words[0]);
+    if is_installed(Command::new(&program).arg("--version")) {
+        return run(Command::new(&program).args(&words[1..]).current_dir(root()));
     }
     leave_out(
         arguments,
-        &format!(
-            "cargo-{0} is not installed: cargo install --locked cargo-{0}",
-            words[0]
-        ),
+        &format!("{program} is not installed: cargo install --locked {program}"),
     )
 }
 

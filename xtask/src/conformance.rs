@@ -41,11 +41,15 @@ pub(crate) struct Arguments {
     list: bool,
 }
 
-/// The crates whose test program `conformance` opens drivers of this project.
-const PACKAGES: [&str; 2] = ["driver-mock", "driver-docker"];
+/// The crates whose test program `conformance` opens drivers of this project, with the names of those drivers.
+const PACKAGES: [(&str, &[&str]); 2] = [
+    ("driver-mock", &["mock-docker", "mock-local"]),
+    ("driver-docker", &["docker"]),
+];
 
 pub(crate) fn main(arguments: &Arguments) -> Result {
-    let programs = build()?;
+    let packages = packages(arguments)?;
+    let programs = build(&packages)?;
     if arguments.list {
         let first = programs.first().ok_or("no driver has a conformance test")?;
         return run(Command::new(first).arg("--list").args(selection(arguments)));
@@ -53,7 +57,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
     let reports = root().join("target/conformance");
     fs::create_dir_all(&reports)?;
     let mut files = Vec::new();
-    for (package, program) in PACKAGES.iter().zip(&programs) {
+    for (package, program) in packages.iter().zip(&programs) {
         let file = reports.join(format!("{package}.json"));
         run_program(program, arguments, &file)?;
         files.push(file);
@@ -71,8 +75,31 @@ pub(crate) fn all(require: bool) -> Result {
     })
 }
 
-/// Builds the test programs and returns their paths, in the order of [`PACKAGES`].
-fn build() -> Result<Vec<PathBuf>> {
+/// The crates of the drivers that were asked for.
+fn packages(arguments: &Arguments) -> Result<Vec<&'static str>> {
+    let Some(list) = &arguments.driver else {
+        return Ok(PACKAGES.map(|(package, _)| package).to_vec());
+    };
+    let asked: Vec<&str> = list.split(',').collect();
+    let known: Vec<&str> = PACKAGES
+        .iter()
+        .flat_map(|(_, drivers)| drivers.iter().copied())
+        .collect();
+    if let Some(unknown) = asked.iter().find(|name| !known.contains(name)) {
+        return Err(format!(
+            "--driver: there is no driver `{unknown}`; use {}",
+            known.join(", ")
+        )
+        .into());
+    }
+    let chosen = PACKAGES
+        .iter()
+        .filter(|(_, drivers)| drivers.iter().any(|driver| asked.contains(driver)));
+    Ok(chosen.map(|(package, _)| *package).collect())
+}
+
+/// Builds the test programs of these crates and returns their paths, in the same order.
+fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = cargo([
         "test",
         "--no-run",
@@ -81,7 +108,7 @@ fn build() -> Result<Vec<PathBuf>> {
         "--message-format",
         "json",
     ]);
-    for package in PACKAGES {
+    for package in packages {
         command.args(["--package", package]);
     }
     let messages = output(&mut command)?;
@@ -89,7 +116,7 @@ fn build() -> Result<Vec<PathBuf>> {
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    PACKAGES
+    packages
         .iter()
         .map(|package| {
             let message = executables.iter().find(|message| {

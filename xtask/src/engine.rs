@@ -197,9 +197,7 @@ impl Engine {
     fn down(&self) -> Result {
         end(&self.registry_pid())?;
         end(&self.pid_file())?;
-        // A killed dockerd leaves this mount behind; a missing one is no error.
-        let data = self.data.join("data");
-        let _ = Command::new("umount").arg(&data).stderr(Stdio::null()).status();
+        unmount_below(&[&self.runtime, &self.data])?;
         if Path::new("/run/netns").join(&self.namespace).exists() {
             run(Command::new("ip").args(["netns", "delete", &self.namespace]))?;
         }
@@ -233,6 +231,21 @@ fn check_host() -> Result {
             )
             .into());
         }
+    }
+    Ok(())
+}
+
+/// Unmounts what a killed dockerd leaves mounted in its own directories: layers, and the namespaces of containers.
+fn unmount_below(directories: &[&Path]) -> Result {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(Path::new);
+    let ours = points.filter(|point| directories.iter().any(|directory| point.starts_with(directory)));
+    // The last one mounted may lie inside an earlier one.
+    for point in ours.collect::<Vec<_>>().into_iter().rev() {
+        run(Command::new("umount").arg(point))?;
     }
     Ok(())
 }

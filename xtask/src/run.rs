@@ -47,11 +47,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Whether a program answers `--version`.
 pub(crate) fn is_installed(command: &mut Command) -> bool {
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 fn show(command: &Command) -> String {

@@ -19,6 +19,8 @@
 //! assert!(cases.iter().any(|case| case.id() == "stop::kills_after_timeout"));
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod case;
 mod cli;
 mod context;
