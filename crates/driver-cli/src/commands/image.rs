@@ -66,7 +66,7 @@ pub(crate) struct PullArgs {
     /// Read the password or token from stdin
     #[arg(long, requires = "username")]
     password_stdin: bool,
-    /// name[:tag][@digest]
+    /// Name with an optional :tag and @digest
     image: String,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct PullArgs {
 pub(crate) struct ImportArgs {
     /// File with the tar; `-` for stdin
     file: PathBuf,
-    /// Reference that will stand for it: name[:tag]
+    /// Reference that will stand for it: a name with an optional :tag
     image: String,
     /// Program that containers of it run
     #[arg(long, value_name = "PROGRAM")]
@@ -99,7 +99,7 @@ pub(crate) struct ImportArgs {
 pub(crate) struct CommitArgs {
     #[command(flatten)]
     container: ContainerArg,
-    /// Reference that will stand for the image: name[:tag]
+    /// Reference that will stand for the image: a name with an optional :tag
     image: String,
 }
 
