@@ -6,6 +6,7 @@ pub(crate) mod create;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod exec;
+mod found;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;

@@ -6,7 +6,8 @@ use driver_types::{DriverError, NetworkConfig};
 use super::volume::failed_to;
 use crate::App;
 use crate::cli::Format;
-use crate::failure::{self, Failure, Outcome};
+use crate::commands::found::Found;
+use crate::failure::{Failure, Outcome};
 use crate::{output, parse};
 
 /// Arguments of `network`.
@@ -114,17 +115,11 @@ async fn list(app: &App, quiet: bool) -> Outcome {
 }
 
 async fn inspect(app: &App, names: &[String]) -> Outcome {
-    let mut found = Vec::new();
-    let mut failed = false;
+    let mut found = Found::new(app.format);
     for name in names {
-        match app.driver.get_network(name).await? {
-            Some(network) => found.push(network),
-            None => {
-                failure::tell(&DriverError::network_not_found(name), app.format);
-                failed = true;
-            }
-        }
+        found.add(app.driver.get_network(name).await?, || {
+            DriverError::network_not_found(name)
+        });
     }
-    output::json_pretty(&found)?;
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+    found.print()
 }

@@ -5,6 +5,7 @@ use driver_types::{DriverError, VolumeConfig};
 
 use crate::App;
 use crate::cli::Format;
+use crate::commands::found::Found;
 use crate::failure::{self, Failure, Outcome};
 use crate::{output, parse};
 
@@ -118,17 +119,11 @@ async fn list(app: &App, quiet: bool) -> Outcome {
 }
 
 async fn inspect(app: &App, names: &[String]) -> Outcome {
-    let mut found = Vec::new();
-    let mut failed = false;
+    let mut found = Found::new(app.format);
     for name in names {
-        match app.driver.get_volume(name).await? {
-            Some(volume) => found.push(volume),
-            None => {
-                failure::tell(&DriverError::volume_not_found(name), app.format);
-                failed = true;
-            }
-        }
+        found.add(app.driver.get_volume(name).await?, || {
+            DriverError::volume_not_found(name)
+        });
     }
-    output::json_pretty(&found)?;
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+    found.print()
 }
