@@ -1,0 +1,26 @@
+//! The messages between `driver-local` and the shim, the small static program that does its container work.
+//!
+//! The driver spawns the shim with a Unix stream socket as stdin and sends one [`Task`]. The shim answers with
+//! [`Report`]s. Both are a length (four bytes, big endian) and a `postcard` body. Driver and shim are always of the same
+//! build, so this encoding has no versions; what outlives a driver (journal, log, `shim.sock`) has.
+//!
+//! ```
+//! use driver_local_shim::{Report, decode, encode};
+//!
+//! let mut wire = encode(&Report::Ready);
+//! assert_eq!(decode::<Report>(&mut wire.as_slice()).unwrap(), Report::Ready);
+//! ```
+
+pub mod log;
+mod message;
+mod process;
+pub mod record;
+mod sandbox;
+mod task;
+
+pub use message::{MAX_MESSAGE, decode, encode};
+pub use process::{Bpf, Identity, Process};
+pub use sandbox::{
+    Cgroup, IdMap, Mount, MountSource, NetworkNamespace, Root, Sandbox, UserNamespace, Writable,
+};
+pub use task::{ExecTask, HoldTask, LogPolicy, Report, RunTask, Stage, Task};

@@ -1,0 +1,23 @@
+//! The journal records that a shim appends: JSON, one a line, read by `driver-local`. They outlive the driver, so their
+//! form only ever grows.
+
+/// The main process has been executed.
+pub fn started(run: u32, init_pid: i32, init_start_time: u64, boot_id: &str, at_ms: u64) -> String {
+    format!(
+        "{{\"started\":{{\"run\":{run},\"initPid\":{init_pid},\"initStartTime\":{init_start_time},\
+         \"bootId\":\"{boot_id}\",\"at\":{at_ms}}}}}\n"
+    )
+}
+
+/// The kernel killed a process of the container for the memory limit.
+pub fn out_of_memory(run: u32, at_ms: u64) -> String {
+    format!("{{\"oom\":{{\"run\":{run},\"at\":{at_ms}}}}}\n")
+}
+
+/// The run has ended: all its processes are gone and its log is complete. `code` is 128 + number for a signal.
+pub fn exited(run: u32, code: u8, signal: Option<u8>, oom: bool, at_ms: u64) -> String {
+    let signal = signal.map_or_else(|| "null".to_owned(), |signal| signal.to_string());
+    format!(
+        "{{\"exited\":{{\"run\":{run},\"code\":{code},\"signal\":{signal},\"oom\":{oom},\"at\":{at_ms}}}}}\n"
+    )
+}

@@ -1,0 +1,3 @@
+//! The shim of `driver-local`.
+
+fn main() {}

@@ -1,0 +1,120 @@
+//! What the shim is asked to do, and what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cgroup, Process, Sandbox};
+
+/// The first and only message to a shim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// Make a container and watch its run to the end.
+    Run(Box<RunTask>),
+    /// Run a process in a container, as the exec guard. After [`Report::Ready`] the socket speaks the guard's protocol
+    /// (`driver-exec-guard`).
+    Exec(Box<ExecTask>),
+    /// Make the root file system of a container that does not run, and hold it until the socket is closed.
+    Hold(Box<HoldTask>),
+}
+
+/// A run of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTask {
+    /// The container's directory in the state directory. The shim takes `shim.lock` in it, makes the FIFOs and
+    /// `shim.sock`, writes `log/` and appends to `journal`.
+    pub directory: String,
+    /// The number of the run, from 0: what the shim's journal records carry.
+    pub run: u32,
+    /// What surrounds the processes.
+    pub sandbox: Sandbox,
+    /// The cgroups to join; removed by the shim after the end.
+    pub cgroups: Vec<Cgroup>,
+    /// The main process.
+    pub process: Process,
+    /// Whether a pid 1 of the shim's runs above the main process.
+    pub init: bool,
+    /// Whether stdin stays open; else it is /dev/null.
+    pub stdin: bool,
+    /// Whether the main process has a terminal.
+    pub tty: bool,
+    /// How the log is kept.
+    pub log: LogPolicy,
+}
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPolicy {
+    /// The size in bytes at which a new file is begun.
+    pub max_file_bytes: u64,
+    /// How many files are kept; the oldest is deleted. At least 1.
+    pub max_files: u32,
+}
+
+/// A process in a running container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecTask {
+    /// The pid of the container's first process, in the driver's pid namespace.
+    pub init_pid: i32,
+    /// When that process was started, in clock ticks after boot (field 22 of `/proc/PID/stat`): another number means
+    /// that it is another process.
+    pub init_start_time: u64,
+    /// Whether the container has a user namespace of its own to join.
+    pub user_namespace: bool,
+    /// The cgroups of the container.
+    pub cgroups: Vec<Cgroup>,
+    /// The process.
+    pub process: Process,
+    /// The arguments of the exec guard before `--`.
+    pub guard_arguments: Vec<String>,
+}
+
+/// A root file system to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTask {
+    /// The root and the mounts; namespaces of it are not made, /proc, /sys and /dev are empty.
+    pub sandbox: Sandbox,
+}
+
+/// What the shim answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// Run: the main process has been executed, and `started` is in the journal. The shim needs the socket no more.
+    Started {
+        /// The pid of the container's first process in the driver's pid namespace.
+        init_pid: i32,
+        /// Its start time, as in [`ExecTask::init_start_time`].
+        init_start_time: u64,
+    },
+    /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Hold: the root is
+    /// there, as the root directory of the shim's process.
+    Ready,
+    /// Nothing was started, and nothing is left of it but what the driver made.
+    Failed {
+        /// Where it failed.
+        stage: Stage,
+        /// The exit code that a shell would give: 127 for a missing program, 126 for one that cannot be executed.
+        exit_code: Option<u8>,
+        /// The error number, if the kernel refused something.
+        errno: Option<i32>,
+        /// What failed, with names.
+        message: String,
+    },
+}
+
+/// The step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Reading the task, locks, FIFOs.
+    Prepare,
+    /// Making or joining namespaces.
+    Namespaces,
+    /// Joining cgroups.
+    Cgroups,
+    /// The root file system and its mounts.
+    Root,
+    /// User, groups, capabilities, system call filter.
+    Privileges,
+    /// The working directory.
+    WorkingDir,
+    /// The program.
+    Exec,
+}

@@ -1,0 +1,109 @@
+//! Where things are in a state directory. The picture stands in `docs/local-driver-design.md`.
+
+use std::path::{Path, PathBuf};
+
+/// The paths of a state directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+/// The paths of one container.
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerDir {
+    path: PathBuf,
+}
+
+impl Layout {
+    /// The version of what is written below, in the file `version`.
+    pub(crate) const VERSION: &str = "1\n";
+
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub(crate) fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub(crate) fn networks(&self) -> PathBuf {
+        self.root.join("networks")
+    }
+
+    /// What is being deleted.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// The directory of a container with this id, whether or not there is one. The id is one that this driver made, or
+    /// passed [`is_id`](Self::is_id).
+    pub(crate) fn container(&self, id: &str) -> ContainerDir {
+        ContainerDir {
+            path: self.containers().join(id),
+        }
+    }
+
+    /// The directory in which a container is being made; renamed to [`container`](Self::container) when it is whole.
+    pub(crate) fn unfinished(&self, id: &str) -> ContainerDir {
+        ContainerDir {
+            path: self.containers().join(format!(".new-{id}")),
+        }
+    }
+
+    /// Whether a text can be the id of a container: 64 lower-case hexadecimal digits.
+    pub(crate) fn is_id(text: &str) -> bool {
+        text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+}
+
+impl ContainerDir {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn spec(&self) -> PathBuf {
+        self.path.join("spec.json")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(crate) fn shim_lock(&self) -> PathBuf {
+        self.path.join("shim.lock")
+    }
+
+    pub(crate) fn shim_socket(&self) -> PathBuf {
+        self.path.join("shim.sock")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The writable layer.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.path.join("disk")
+    }
+
+    /// `hosts`, `hostname` and `resolv.conf`.
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.path.join("etc")
+    }
+}

@@ -1,0 +1,10 @@
+//! The container driver contract on a bare Linux kernel, without a daemon.
+
+mod container;
+mod journal;
+mod layout;
+mod options;
+mod shim;
+mod spec;
+
+pub use options::LocalOptions;

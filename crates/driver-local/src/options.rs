@@ -1,0 +1,73 @@
+//! How a driver is opened.
+
+use std::path::PathBuf;
+
+use driver_types::{Deadlines, labels};
+
+/// How to open a [`LocalDriver`](crate::LocalDriver).
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// Whose objects it sees: the rules of a session id.
+    pub owner: String,
+    /// Where containers, images, volumes and networks are kept. Several drivers, also of several processes, may share it.
+    /// Absolute.
+    pub state_dir: PathBuf,
+    /// The deadlines of its operations.
+    pub deadlines: Deadlines,
+    /// The size in bytes at which a new log file of a container is begun.
+    pub log_file_bytes: u64,
+    /// How many log files of a container are kept; the oldest is deleted. At least 1.
+    pub log_files: u32,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            owner: labels::DEFAULT_OWNER.to_owned(),
+            state_dir: default_state_dir(),
+            deadlines: Deadlines::default(),
+            log_file_bytes: 16 << 20,
+            log_files: 4,
+        }
+    }
+}
+
+impl LocalOptions {
+    /// Sets the owner.
+    #[must_use]
+    pub fn owner(self, owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            ..self
+        }
+    }
+
+    /// Sets the state directory.
+    #[must_use]
+    pub fn state_dir(self, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            ..self
+        }
+    }
+
+    /// Sets the deadlines.
+    #[must_use]
+    pub fn deadlines(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
+    }
+}
+
+/// `DRIVER_LOCAL_STATE`, else `/var/lib/driver-local` for root, else `$XDG_DATA_HOME/driver-local` or
+/// `~/.local/share/driver-local`.
+fn default_state_dir() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(directory) = variable("DRIVER_LOCAL_STATE") {
+        return directory;
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/driver-local");
+    }
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    data.unwrap_or_else(std::env::temp_dir).join("driver-local")
+}
