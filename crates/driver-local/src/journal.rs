@@ -157,6 +157,13 @@ impl Story {
         }
     }
 
+    /// The run that is under way has no shim any more.
+    pub(crate) fn lose(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.lost = true;
+        }
+    }
+
     fn on(&mut self, number: u32, change: impl FnOnce(&mut Run)) {
         if let Some(run) = self
             .run
