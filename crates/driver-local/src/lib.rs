@@ -4,6 +4,7 @@ mod container;
 mod journal;
 mod layout;
 mod options;
+mod rootfs;
 mod shim;
 mod spec;
 
