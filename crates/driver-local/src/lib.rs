@@ -1,6 +1,7 @@
 //! The container driver contract on a bare Linux kernel, without a daemon.
 
 mod container;
+mod images;
 mod journal;
 mod layout;
 mod options;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -211,12 +211,55 @@ impl Place {
 
     /// Removes what is there, a directory with all that is in it. Nothing there is fine.
     pub(crate) fn remove_all(&self) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.parent, &self.name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // Linux says EISDIR; POSIX and some file systems EPERM. The library opens each directory without following links.
-            Err(Errno::ISDIR | Errno::PERM) => std::fs::remove_dir_all(self.path_by_parent()),
-            Err(error) => Err(error.into()),
+        if unlinked(&self.parent, &self.name)? {
+            return Ok(());
         }
+        let top = self.open_to_empty()?;
+        let mut number = 0;
+        loop {
+            let names = names_in(&top)?;
+            if names.is_empty() {
+                return removed(&self.parent, &self.name);
+            }
+            for name in names {
+                if !unlinked(&top, &name)? {
+                    let directory = Self::new(top.try_clone()?, &name).ok_or(Errno::INVAL)?;
+                    directory.flatten(&top, &mut number)?;
+                }
+            }
+        }
+    }
+
+    /// Removes the directory that is there, and moves those in it up into `top`: so a tree of any depth is removed with
+    /// three open files and without recursion. Whoever made the tree may have made it deep to stop us.
+    fn flatten(&self, top: &OwnedFd, number: &mut u64) -> io::Result<()> {
+        let directory = self.open_to_empty()?;
+        for name in names_in(&directory)? {
+            while !unlinked(&directory, &name)? {
+                *number += 1;
+                let new = format!(".{number}");
+                let flags = RenameFlags::NOREPLACE;
+                match rustix::fs::renameat_with(&directory, &name, top, &new, flags) {
+                    Ok(()) | Err(Errno::NOENT) => break,
+                    Err(Errno::EXIST) => {}
+                    // Of a tree that is not ours: its directory may not be written to.
+                    Err(Errno::ACCESS) => {
+                        let child = Self::new(directory.try_clone()?, &name).ok_or(Errno::INVAL)?;
+                        drop(child.open_to_empty()?);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        removed(&self.parent, &self.name)
+    }
+
+    /// Opens a directory whose entries are to be removed. Its permissions may forbid that; root does not need them.
+    fn open_to_empty(&self) -> io::Result<OwnedFd> {
+        if !rustix::process::geteuid().is_root() {
+            self.chmod(Mode::RWXU)?;
+        }
+        self.open(OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
     /// Sets the owner; a symbolic link's own. Clears the set-user-id bits and file capabilities: do it first.
@@ -299,6 +342,23 @@ impl Place {
     }
 }
 
+/// Removes a name that is no directory; `false`: it is one. Nothing there is fine.
+fn unlinked(directory: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::ISDIR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes an empty directory. Nothing there is fine.
+fn removed(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The names in an open directory, without `.` and `..`.
 pub(crate) fn names_in(directory: impl AsFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
@@ -313,8 +373,8 @@ pub(crate) fn names_in(directory: impl AsFd) -> io::Result<Vec<OsString>> {
 }
 
 /// The path of what a descriptor has open, for calls that refuse one of `O_PATH`.
-pub(crate) fn by_descriptor(file: &impl AsRawFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+pub(crate) fn by_descriptor(file: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
 #[cfg(test)]
@@ -450,6 +510,23 @@ mod tests {
         let (_directory, root) = root();
         let parent = root.dir(Path::new("dir")).unwrap();
         assert_eq!(Place::new(parent, OsStr::new(name)).is_some(), good);
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_removed() {
+        let (directory, root) = root();
+        let top = root.place(Path::new("dir/deep")).unwrap();
+        top.mkdir(Mode::RWXU).unwrap();
+        let mut place = top;
+        for depth in 0..3000 {
+            let fd = place.open(OFlags::PATH | OFlags::DIRECTORY).unwrap();
+            let name = if depth % 2 == 0 { ".1" } else { "a" };
+            place = Place::new(fd, OsStr::new(name)).unwrap();
+            place.mkdir(Mode::from(0o500)).unwrap();
+        }
+        root.place(Path::new("dir")).unwrap().remove_all().unwrap();
+        assert!(!directory.path().join("root/dir").exists());
+        assert!(directory.path().join("canary").exists());
     }
 
     #[test]
