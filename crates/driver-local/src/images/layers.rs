@@ -143,7 +143,7 @@ impl ImageStore {
     }
 
     /// Moves a directory to `tmp`.
-    fn discard(&self, _locked: &Locked, path: &Path) -> io::Result<Discarded> {
+    pub(super) fn discard(&self, _locked: &Locked, path: &Path) -> io::Result<Discarded> {
         let gone = self.temporary()?;
         let lock = locked_directory(path)?;
         fs::rename(path, &gone)?;

@@ -4,6 +4,7 @@ mod archive;
 mod config;
 mod host;
 mod layers;
+mod snapshot;
 mod source;
 mod store;
 mod unpack;

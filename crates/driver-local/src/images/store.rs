@@ -109,7 +109,7 @@ impl ImageStore {
     }
 
     /// Keeps all images from being removed until it is dropped: held from [`resolve`](Self::resolve) until the container
-    /// is there that `remove` will find.
+    /// is there that `remove` will find. Whoever holds it must not import, remove, or make a snapshot: they would wait for it.
     pub(crate) fn hold(&self) -> Result<Locked> {
         self.lock(FlockOperation::LockShared).map_err(broken_store)
     }
@@ -313,7 +313,7 @@ impl ImageStore {
         self.dir.join("configs").join(format!("{digest}.json"))
     }
 
-    fn config(&self, id: &str) -> Result<Option<ImageConfig>> {
+    pub(super) fn config(&self, id: &str) -> Result<Option<ImageConfig>> {
         match fs::read(self.config_path(id)) {
             Ok(config) => ImageConfig::parse(&config).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod host;
 mod hostile;
+mod snapshot;
 mod store;
 mod tar_kinds;
 
