@@ -109,11 +109,18 @@ impl ImageConfig {
     /// What a container keeps of it.
     pub(super) fn spec(&self, id: &str, place: impl Fn(&str) -> PathBuf) -> Result<ImageSpec> {
         let defaults = self.config.clone().unwrap_or_default();
-        let layers = self.digests()?.into_iter().rev();
+        let mut layers: Vec<&str> = Vec::new();
+        for digest in self.digests()?.into_iter().rev() {
+            // An overlay does not take a directory twice, and below itself it would not be seen.
+            if !layers.contains(&digest) {
+                layers.push(digest);
+            }
+        }
         let healthcheck = defaults.healthcheck.and_then(|check| check.config());
         Ok(ImageSpec {
             id: Some(id.to_owned()),
             layers: layers
+                .into_iter()
                 .map(|digest| place(digest).to_string_lossy().into_owned())
                 .collect(),
             host_paths: Vec::new(),

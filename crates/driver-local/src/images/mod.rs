@@ -4,6 +4,8 @@ mod archive;
 mod config;
 mod host;
 mod layers;
+mod load;
+mod oci;
 mod snapshot;
 mod source;
 mod store;
@@ -30,7 +32,7 @@ impl ImageStore {
         let reference = store::new_reference(&options.reference)?;
         let layer = layers::make(self, tar, &self.limits)?;
         let config = ImageConfig::new(&config::defaults_of(options), &[&layer.digest]);
-        self.add(&reference, &config.json()?, &[layer])
+        self.add(&[reference], &config.json()?, &[layer])
     }
 }
 

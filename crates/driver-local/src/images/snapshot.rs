@@ -51,7 +51,7 @@ impl ImageStore {
         let mut digests = lower.digests()?;
         digests.extend(made.iter().map(|layer| layer.digest.as_str()));
         let config = ImageConfig::new(&spec, &digests);
-        self.add(&reference, &config.json()?, &made)
+        self.add(&[reference], &config.json()?, &made)
     }
 
     fn config_of(&self, id: &str) -> Result<ImageConfig> {

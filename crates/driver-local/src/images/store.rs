@@ -224,9 +224,9 @@ impl ImageStore {
         Ok(self.take_out_layers(locked, &needed))
     }
 
-    /// Adds an image under a reference, which it takes from the image that had it. Its layers are those made, and others
+    /// Adds an image under references, which it takes from the images that had them. Its layers are those made, and others
     /// that are here already.
-    pub(super) fn add(&self, reference: &ImageReference, config: &[u8], made: &[Made]) -> Result<Image> {
+    pub(super) fn add(&self, references: &[ImageReference], config: &[u8], made: &[Made]) -> Result<Image> {
         let parsed = ImageConfig::parse(config)?;
         let id = format!("sha256:{}", digest_of(config));
         let locked = self.lock(FlockOperation::LockExclusive).map_err(broken_store)?;
@@ -245,11 +245,13 @@ impl ImageStore {
                 .map_err(broken_store)?;
         }
         let mut names = self.names()?;
-        let name = Name {
-            id: id.clone(),
-            written: with_tag(reference),
-        };
-        names.insert(reference.normalized(), name);
+        for reference in references {
+            let name = Name {
+                id: id.clone(),
+                written: with_tag(reference),
+            };
+            names.insert(reference.normalized(), name);
+        }
         self.write_names(&locked, &names).map_err(broken_store)?;
         self.describe(&id, &parsed, &names)
     }
@@ -261,7 +263,7 @@ impl ImageStore {
             size_bytes += self.layer_size(digest).unwrap_or_default();
         }
         let own = names.values().filter(|name| name.id == id);
-        let written = || Some(fs::metadata(self.config_path(id)).ok()?.modified().ok()?);
+        let written = || fs::metadata(self.config_path(id)).ok()?.modified().ok();
         Ok(Image {
             id: id.to_owned(),
             references: own.map(|name| name.written.clone()).collect(),

@@ -4,6 +4,7 @@
 
 mod host;
 mod hostile;
+mod load;
 mod snapshot;
 mod store;
 mod tar_kinds;

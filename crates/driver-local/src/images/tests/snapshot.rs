@@ -28,7 +28,9 @@ impl Overlay {
         let mut options = format!("redirect_dir=off,metacopy=off,lowerdir={}", lower.join(":"));
         if let Some(directory) = writable {
             let (upper, work) = (directory.join("upper"), directory.join("work"));
-            [&upper, &work].map(|path| fs::create_dir_all(path).unwrap());
+            for path in [&upper, &work] {
+                fs::create_dir_all(path).unwrap();
+            }
             options += &format!(",upperdir={},workdir={}", upper.display(), work.display());
         }
         let options = CString::new(options).unwrap();

@@ -138,14 +138,14 @@ fn removal_by_reference_and_by_id() {
     .unwrap();
     fixture
         .store
-        .add(&"second:2".parse().unwrap(), &config, &[])
+        .add(&["second:2".parse().unwrap()], &config, &[])
         .unwrap();
     assert_eq!(fixture.store.get(&image.id).unwrap().unwrap().references.len(), 2);
     assert_eq!(fixture.store.remove("second:2", nobody).unwrap(), ["second:2"]);
     assert!(fixture.store.get("second:2").unwrap().is_none());
     fixture
         .store
-        .add(&"second:2".parse().unwrap(), &config, &[])
+        .add(&["second:2".parse().unwrap()], &config, &[])
         .unwrap();
     let mut gone = fixture.store.remove(&image.id, nobody).unwrap();
     gone.sort();
