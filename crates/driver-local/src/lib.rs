@@ -54,6 +54,7 @@ mod process;
 mod query;
 mod reap;
 mod recover;
+mod rootfs;
 mod seccomp;
 mod shim;
 mod spec;
