@@ -24,6 +24,8 @@
 //! assert_eq!(decoder.decode::<Command>(), Ok(None));
 //! ```
 
+#[cfg(feature = "client")]
+pub mod client;
 mod frame;
 #[cfg(all(feature = "guard", target_os = "linux"))]
 pub mod guard;

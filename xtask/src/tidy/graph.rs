@@ -30,7 +30,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "driver-exec-guard",
         ],
     ),
-    ("driver-exec-guard", &[]),
+    // For its feature `client`; the program has none.
+    ("driver-exec-guard", &["driver-types"]),
     ("driver-conformance", &["driver-errors", "driver-types"]),
     (
         "driver-cli",
