@@ -34,7 +34,7 @@ mod engine;
 mod error;
 mod events;
 mod exec;
-mod exec_pump;
+mod exec_connection;
 mod exec_session;
 mod exec_stream;
 mod failure;

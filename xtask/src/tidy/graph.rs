@@ -45,7 +45,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("driver-local-shim", &["driver-exec-guard"]),
     ("driver-static-build", &[]),
-    ("driver-exec-guard", &[]),
+    // For its feature `client`; the program has none.
+    ("driver-exec-guard", &["driver-types"]),
     ("driver-conformance", &["driver-errors", "driver-types"]),
     (
         "driver-cli",
