@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driver_types::{DriverError, Event, EventKind, Result};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::container::Container;
 use crate::journal::{self, Record, Story};
@@ -26,8 +26,17 @@ pub(crate) struct Containers {
     owner: Arc<str>,
     cache: Mutex<HashMap<String, Entry>>,
     events: broadcast::Sender<Event>,
-    /// Told of each container that was seen for the first time, so that its journal is watched.
-    appeared: tokio::sync::mpsc::UnboundedSender<String>,
+    /// Told what is to be watched: each journal, and the logs that somebody follows.
+    wanted: mpsc::UnboundedSender<Wanted>,
+}
+
+/// A file that the watcher is to watch.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// The journal of the container of this id.
+    Journal(String),
+    /// Its log.
+    Log(String),
 }
 
 #[derive(Debug)]
@@ -40,20 +49,17 @@ struct Entry {
 }
 
 impl Containers {
-    /// An empty cache, and the stream of ids that appear in it.
-    pub(crate) fn new(
-        layout: Layout,
-        owner: Arc<str>,
-    ) -> (Self, tokio::sync::mpsc::UnboundedReceiver<String>) {
-        let (appeared, ids) = tokio::sync::mpsc::unbounded_channel();
+    /// An empty cache, and what its watcher is to watch.
+    pub(crate) fn new(layout: Layout, owner: Arc<str>) -> (Self, mpsc::UnboundedReceiver<Wanted>) {
+        let (wanted, files) = mpsc::unbounded_channel();
         let containers = Self {
             layout,
             owner,
             cache: Mutex::default(),
             events: broadcast::Sender::new(EVENTS_KEPT),
-            appeared,
+            wanted,
         };
-        (containers, ids)
+        (containers, files)
     }
 
     /// A container of this owner as it is now.
@@ -131,7 +137,7 @@ impl Containers {
             let spec = fs::read(dir.spec())?;
             let spec = Arc::new(serde_json::from_slice(&spec)?);
             // Before the journal is read: what comes later wakes the watcher.
-            let _ = self.appeared.send(id.to_owned());
+            let _ = self.wanted.send(Wanted::Journal(id.to_owned()));
             self.tell(&spec, EventKind::Created, spec.created_at);
             let entry = Entry {
                 spec,
@@ -207,6 +213,18 @@ impl Containers {
     /// Wakes at each change of a container that is in the cache, also at its removal.
     pub(crate) fn watch(&self, id: &str) -> Option<watch::Receiver<()>> {
         self.cache().get(id).map(|entry| entry.changed.subscribe())
+    }
+
+    /// From now on [`watch`](Self::watch) wakes also when the log of this container grows. A repeat does nothing.
+    pub(crate) fn watch_log(&self, id: &str) {
+        let _ = self.wanted.send(Wanted::Log(id.to_owned()));
+    }
+
+    /// Wakes those who watch a container: its log has grown.
+    pub(crate) fn log_grew(&self, id: &str) {
+        if let Some(entry) = self.cache().get(id) {
+            entry.changed.send_replace(());
+        }
     }
 
     /// Takes a fresh look at everything: for a watcher that missed something.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::DRIVER_NAME;
 use crate::cgroups::Cgroups;
 use crate::container::Container;
-use crate::containers::{Containers, unreadable, unwritable};
+use crate::containers::{Containers, Wanted, unreadable, unwritable};
 use crate::healthcheck::HealthChecks;
 use crate::host::Host;
 use crate::images::ImageStore;
@@ -42,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) health: HealthChecks,
     order: KeyedMutex,
     watcher: OnceLock<Watcher>,
-    appeared: std::sync::Mutex<Option<UnboundedReceiver<String>>>,
+    wanted: std::sync::Mutex<Option<UnboundedReceiver<Wanted>>>,
     shut_down: AtomicBool,
 }
 
@@ -56,7 +56,7 @@ impl Core {
         let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
         let host = Host::probe(&cgroups, &layout);
         let owner: Arc<str> = options.owner.as_str().into();
-        let (containers, appeared) = Containers::new(layout.clone(), Arc::clone(&owner));
+        let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;
         Ok(Self {
             capabilities: host.capabilities(),
@@ -74,7 +74,7 @@ impl Core {
             options,
             order: KeyedMutex::new(),
             watcher: OnceLock::new(),
-            appeared: std::sync::Mutex::new(Some(appeared)),
+            wanted: std::sync::Mutex::new(Some(wanted)),
             shut_down: AtomicBool::new(false),
         })
     }
@@ -112,13 +112,13 @@ impl Core {
         {
             return Err(DriverError::unsupported(operation.name(), DRIVER_NAME));
         }
-        let appeared = self
-            .appeared
+        let wanted = self
+            .wanted
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        if let Some(appeared) = appeared {
-            let watcher = Watcher::begin(&self.containers, self.layout.clone(), appeared);
+        if let Some(wanted) = wanted {
+            let watcher = Watcher::begin(&self.containers, self.layout.clone(), wanted);
             let watcher = watcher.map_err(|error| {
                 let message = format!(
                     "the state directory cannot be watched: {error}; raise fs.inotify.max_user_instances"

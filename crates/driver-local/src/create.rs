@@ -212,6 +212,7 @@ impl Draft {
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;
+            DirBuilder::new().mode(0o700).create(self.dir.log())?;
             fs::File::create(self.dir.journal())?;
             let mut file = fs::File::create(self.dir.spec())?;
             file.write_all(&serde_json::to_vec(spec)?)

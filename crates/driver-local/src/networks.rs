@@ -13,6 +13,7 @@ use crate::DRIVER_NAME;
 use crate::containers::{unreadable, unwritable};
 use crate::layout::Layout;
 use crate::time::now_ms;
+use crate::volumes::names_in;
 
 /// The networks of an owner.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ impl Networks {
     /// The networks of every owner, with their owners.
     pub(crate) fn of_all_owners(&self) -> Result<Vec<(String, Network)>> {
         let mut found = Vec::new();
-        for owner in names(&self.all)? {
+        for owner in names_in(&self.all)? {
             found.extend(self.of(&owner)?.into_iter().map(|network| (owner.clone(), network)));
         }
         Ok(found)
@@ -142,7 +143,7 @@ impl Networks {
 
     fn of(&self, owner: &str) -> Result<Vec<Network>> {
         let mut found = Vec::new();
-        for file in names(&self.all.join(owner))? {
+        for file in names_in(&self.all.join(owner))? {
             if let Some(name) = file.strip_suffix(".json")
                 && let Some(stored) = self.read(owner, name)?
             {
@@ -165,17 +166,5 @@ impl Networks {
     /// Names and owners passed validation: they have no `/` and do not begin with a dot.
     fn path(&self, owner: &str, name: &str) -> PathBuf {
         self.all.join(owner).join(format!("{name}.json"))
-    }
-}
-
-/// The names in a directory; none where it is missing.
-fn names(directory: &std::path::Path) -> Result<Vec<String>> {
-    match fs::read_dir(directory) {
-        Ok(entries) => Ok(entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| !name.starts_with('.'))
-            .collect()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(unreadable(&error)),
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-use crate::containers::Containers;
+use crate::containers::{Containers, Wanted};
 use crate::layout::Layout;
 
 /// A running watcher; dropping it ends it.
@@ -32,7 +32,7 @@ impl Watcher {
     pub(crate) fn begin(
         containers: &Arc<Containers>,
         layout: Layout,
-        appeared: UnboundedReceiver<String>,
+        wanted: UnboundedReceiver<Wanted>,
     ) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_ONLYDIR;
@@ -43,8 +43,9 @@ impl Watcher {
             inotify: AsyncFd::new(inotify)?,
             directory,
             journals: HashMap::new(),
+            logs: HashMap::new(),
         };
-        Ok(Self(tokio::spawn(watch.run(appeared))))
+        Ok(Self(tokio::spawn(watch.run(wanted))))
     }
 }
 
@@ -53,15 +54,18 @@ struct Watch {
     layout: Layout,
     inotify: AsyncFd<Inotify>,
     directory: WatchDescriptor,
+    /// The ids of containers by the watches of their journals and logs.
     journals: HashMap<WatchDescriptor, String>,
+    logs: HashMap<WatchDescriptor, String>,
 }
 
 impl Watch {
-    async fn run(mut self, mut appeared: UnboundedReceiver<String>) {
+    async fn run(mut self, mut wanted: UnboundedReceiver<Wanted>) {
         loop {
             tokio::select! {
-                id = appeared.recv() => match id {
-                    Some(id) => self.add(id),
+                file = wanted.recv() => match file {
+                    Some(Wanted::Journal(id)) => self.add_journal(id),
+                    Some(Wanted::Log(id)) => self.add_log(id),
                     None => return,
                 },
                 ready = self.inotify.readable() => {
@@ -74,7 +78,7 @@ impl Watch {
         }
     }
 
-    fn add(&mut self, id: String) {
+    fn add_journal(&mut self, id: String) {
         let journal = self.layout.container(&id).journal();
         let flags = AddWatchFlags::IN_MODIFY;
         if let Ok(descriptor) = self.inotify.get_ref().add_watch(&journal, flags) {
@@ -82,6 +86,21 @@ impl Watch {
         }
         // What was written before the watch was there.
         self.look(&id);
+    }
+
+    fn add_log(&mut self, id: String) {
+        let log = self.layout.container(&id).log();
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ONLYDIR;
+        if let Ok(descriptor) = self.inotify.get_ref().add_watch(&log, flags) {
+            self.logs.insert(descriptor, id.clone());
+        }
+        self.grew(&id);
+    }
+
+    fn grew(&self, id: &str) {
+        if let Some(containers) = self.containers.upgrade() {
+            containers.log_grew(id);
+        }
     }
 
     fn hear(&mut self) {
@@ -94,10 +113,13 @@ impl Watch {
                     }
                 } else if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                     self.journals.remove(&event.wd);
+                    self.logs.remove(&event.wd);
                 } else if event.wd == self.directory {
                     if let Some(id) = event.name.and_then(|name| name.into_string().ok()) {
                         self.look(&id);
                     }
+                } else if let Some(id) = self.logs.get(&event.wd) {
+                    self.grew(id);
                 } else if let Some(id) = self.journals.get(&event.wd).cloned() {
                     self.look(&id);
                 }
