@@ -42,7 +42,8 @@ impl Shim {
     /// The program could not be built with this crate, or the kernel has no memfds.
     pub(crate) fn load() -> io::Result<Self> {
         let program = PROGRAM.map_err(|reason| {
-            let message = format!("the shim was not built with this program ({reason}); install a static C library");
+            let message =
+                format!("the shim was not built with this program ({reason}); install a static C library");
             io::Error::new(io::ErrorKind::Unsupported, message)
         })?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -113,7 +114,10 @@ impl ShimProcess {
     pub(crate) async fn report(&mut self) -> io::Result<Report> {
         let length = self.socket.read_u32().await? as usize;
         if length > MAX_MESSAGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a report that is too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a report that is too long",
+            ));
         }
         let mut wire = (length as u32).to_be_bytes().to_vec();
         wire.resize(4 + length, 0);
