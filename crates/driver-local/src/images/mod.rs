@@ -2,10 +2,14 @@
 
 mod archive;
 mod config;
+#[cfg(feature = "pull")]
+mod flight;
 mod host;
 mod layers;
 mod load;
 mod oci;
+#[cfg(feature = "pull")]
+mod pull;
 mod snapshot;
 mod source;
 mod store;

@@ -40,6 +40,8 @@ pub(crate) const HOST: &str = "host";
 pub(crate) struct ImageStore {
     dir: PathBuf,
     pub(super) limits: Limits,
+    #[cfg(feature = "pull")]
+    pub(super) pulls: std::sync::Arc<super::flight::Pulls>,
 }
 
 /// The lock of the store. Given back when dropped.
@@ -67,6 +69,8 @@ impl ImageStore {
         let store = Self {
             dir: layout.images(),
             limits: Limits::default(),
+            #[cfg(feature = "pull")]
+            pulls: std::sync::Arc::default(),
         };
         for directory in ["", "layers", "configs", "tmp"] {
             fs::DirBuilder::new()

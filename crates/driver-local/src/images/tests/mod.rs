@@ -5,6 +5,8 @@
 mod host;
 mod hostile;
 mod load;
+#[cfg(feature = "pull")]
+mod pull;
 mod snapshot;
 mod store;
 mod tar_kinds;
