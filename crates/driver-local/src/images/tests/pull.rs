@@ -86,6 +86,7 @@ impl Registry {
     }
 
     async fn client(&self) -> Client {
+        super::super::pull::choose_cryptography();
         let client = Client::new(ClientConfig {
             protocol: ClientProtocol::Http,
             ..ClientConfig::default()
