@@ -7,6 +7,8 @@ mod hostile;
 mod load;
 #[cfg(feature = "pull")]
 mod pull;
+#[cfg(feature = "pull")]
+mod registry;
 mod snapshot;
 mod store;
 mod tar_kinds;
