@@ -98,6 +98,20 @@ const PUBLIC: [&str; 24] = [
     "etc/java-25-openjdk",
 ];
 
+/// Directories that distributions make and leave empty: each mount costs the start of a container. Only these are looked
+/// into, as looking into a large one costs more than it would save.
+const EMPTY: [&str; 9] = [
+    "usr/games",
+    "usr/src",
+    "usr/local/bin",
+    "usr/local/games",
+    "usr/local/include",
+    "usr/local/lib",
+    "usr/local/libexec",
+    "usr/local/sbin",
+    "usr/local/src",
+];
+
 /// A file of `/etc` that is larger is not copied; bundles of certificates have a fifth of it.
 const MAX_FILE: u64 = 8 << 20;
 
@@ -144,7 +158,7 @@ impl Host {
         let place = self.root.join(path);
         if let Ok(target) = fs::read_link(&place) {
             self.links.push((path.to_owned(), target));
-        } else if fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_some()) {
+        } else if place.is_dir() {
             self.bound.insert(path.to_owned());
         }
     }
@@ -156,10 +170,13 @@ impl Host {
         };
         for entry in entries {
             // A name that is not Unicode is no directory of the standard.
-            if let Ok(name) = entry?.file_name().into_string()
-                && !but.contains(&name.as_str())
-            {
-                self.add(&format!("{directory}/{name}"));
+            let Ok(name) = entry?.file_name().into_string() else {
+                continue;
+            };
+            let path = format!("{directory}/{name}");
+            let empty = || EMPTY.contains(&path.as_str()) && is_empty(&self.root.join(&path));
+            if !but.contains(&name.as_str()) && !empty() {
+                self.add(&path);
             }
         }
         self.links.sort();
@@ -256,6 +273,10 @@ impl Host {
 fn has_private_key(content: &[u8]) -> bool {
     let mark = b"PRIVATE KEY-----";
     content.windows(mark.len()).any(|window| window == mark)
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Makes a directory and those above it, open to everybody whatever the umask.

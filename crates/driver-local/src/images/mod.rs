@@ -13,6 +13,7 @@ mod pull;
 mod snapshot;
 mod source;
 mod store;
+mod stream;
 mod unpack;
 
 use std::io::Read;
@@ -21,6 +22,7 @@ use driver_types::{Image, ImportOptions, Result};
 
 use config::ImageConfig;
 pub(crate) use store::{HOST, ImageStore, Locked};
+pub(crate) use stream::StreamReader;
 pub(crate) use unpack::Limits;
 
 impl ImageStore {

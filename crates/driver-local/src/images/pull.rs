@@ -304,11 +304,16 @@ fn causes(error: &dyn std::error::Error) -> String {
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn client(registry: &str) -> Result<Client, OciDistributionError> {
+/// Chooses who does the cryptography of TLS in this process, if nobody did.
+pub(super) fn choose_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Another thread may have been faster, with whatever it likes better.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
+}
+
+fn client(registry: &str) -> Result<Client, OciDistributionError> {
+    choose_cryptography();
     let protocol = match is_loopback(registry) {
         true => ClientProtocol::Http,
         false => ClientProtocol::Https,

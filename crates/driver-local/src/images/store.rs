@@ -163,7 +163,8 @@ impl ImageStore {
     /// # Errors
     ///
     /// `IMAGE_NOT_FOUND`; a configuration error where `user` finds a container, of any owner, that is made of the image of
-    /// this id, and names it.
+    /// this id, and names it. `user` is asked under the lock of the store, so that it sees every container that was made while
+    /// somebody [held](Self::hold) the image; it must not hold or change the store itself.
     pub(crate) fn remove(
         &self,
         reference: &str,

@@ -244,10 +244,10 @@ impl Unpacker<'_> {
             let message = "a symbolic link without a target, or with a NUL byte in it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        if let Some(parent) = path.parent() {
-            self.root.mkdir_all(parent, Mode::from_raw_mode(0o755))?;
-        }
-        self.root.place(path)
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = self.root.mkdir_all(parent, Mode::from_raw_mode(0o755))?;
+        let name = path.file_name().unwrap_or_default();
+        Place::new(parent, name).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     fn hard_link(&self, place: &Place, path: &Path, link: &Path) -> io::Result<()> {

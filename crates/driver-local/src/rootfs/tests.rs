@@ -142,8 +142,10 @@ fn a_tree_of_any_depth_is_removed() {
     for depth in 0..3000 {
         let fd = place.open(OFlags::PATH | OFlags::DIRECTORY).unwrap();
         let name = if depth % 2 == 0 { ".1" } else { "a" };
-        place = Place::new(fd, OsStr::new(name)).unwrap();
-        place.mkdir(Mode::from(0o500)).unwrap();
+        let child = Place::new(fd, OsStr::new(name)).unwrap();
+        child.mkdir(Mode::RWXU).unwrap();
+        place.chmod(Mode::XUSR).unwrap();
+        place = child;
     }
     root.place(Path::new("dir")).unwrap().remove_all().unwrap();
     assert!(!directory.path().join("root/dir").exists());

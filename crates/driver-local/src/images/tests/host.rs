@@ -12,7 +12,7 @@ fn host() -> tempfile::TempDir {
     for path in [
         "usr/bin/x",
         "usr/lib/x",
-        "usr/empty/..",
+        "usr/games/..",
         "usr/etc/secret",
         "usr/local/bin/x",
         "usr/local/etc/secret",

@@ -7,6 +7,8 @@ mod hostile;
 mod load;
 #[cfg(feature = "pull")]
 mod pull;
+#[cfg(feature = "pull")]
+mod registry;
 mod snapshot;
 mod store;
 mod tar_kinds;
@@ -40,7 +42,11 @@ impl Tar {
     ) -> Self {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
-        header.set_mode(0o644);
+        header.set_mode(if kind == EntryType::Directory {
+            0o755
+        } else {
+            0o644
+        });
         header.set_uid(7);
         header.set_gid(8);
         header.set_mtime(1_700_000_000);

@@ -199,6 +199,31 @@ fn an_error_of_the_caller_is_told_as_it_is() {
     assert!(fixture.left().is_empty());
 }
 
+#[rstest]
+#[case(None)]
+#[case(Some(DriverError::network("the caller hung up")))]
+#[tokio::test]
+async fn a_stream_of_the_caller(#[case] broken: Option<DriverError>) {
+    let fixture = Fixture::new();
+    let content = tar(&"x".repeat(100_000));
+    let mut pieces: Vec<Result<::bytes::Bytes>> = content
+        .chunks(777)
+        .map(|piece| Ok(piece.to_vec().into()))
+        .collect();
+    pieces.insert(3, Ok(::bytes::Bytes::new()));
+    if let Some(error) = &broken {
+        pieces.insert(50, Err(error.clone()));
+    }
+    let reader = super::super::StreamReader::new(Box::pin(futures_util::stream::iter(pieces)));
+    let store = fixture.store.clone();
+    let import = tokio::task::spawn_blocking(move || store.import(&ImportOptions::new("a"), reader));
+    match (import.await.unwrap(), broken) {
+        (Ok(image), None) => assert_eq!(image.size_bytes, 100_000),
+        (Err(error), Some(broken)) => assert_eq!(error, broken),
+        (other, _) => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn importers_of_one_reference_at_once() {
     let fixture = Fixture::new();
