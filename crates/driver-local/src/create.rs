@@ -191,8 +191,9 @@ impl Draft {
             self.write(&spec)?;
             let dir = self.core.layout.container(&spec.id);
             fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
-            self.keys = None;
-            self.lock = None;
+            // It is no draft any more, and its keys are its own.
+            drop(self.keys.take());
+            drop(self.lock.take());
             Ok(spec)
         })
         .await

@@ -15,7 +15,7 @@ use driver_types::{
 use crate::core::Core;
 use crate::options::LocalOptions;
 use crate::{
-    attach, create, events, exec, files, image_calls, lifecycle, logs, object_calls, plan, query, reap, recover, stats,
+    create, events, exec_calls, files, image_calls, lifecycle, logs, object_calls, plan, query, reap, recover, stats,
     update,
 };
 
@@ -147,17 +147,17 @@ impl ContainerDriver for LocalDriver {
     }
 
     async fn exec(&self, id: &str, spec: &ExecSpec) -> Result<ExecResult> {
-        let work = exec::exec(&self.core, id, spec);
+        let work = exec_calls::exec(&self.core, id, spec);
         self.within(Op::Exec, work).await
     }
 
     async fn exec_stream(&self, id: &str, spec: &ExecSpec) -> Result<ProcessHandle> {
-        let work = exec::exec_stream(&self.core, id, spec);
+        let work = exec_calls::exec_stream(&self.core, id, spec);
         self.within(Op::ExecStream, work).await
     }
 
     async fn attach(&self, id: &str) -> Result<ProcessHandle> {
-        let work = attach::attach(&self.core, id);
+        let work = exec_calls::attach(&self.core, id);
         self.within(Op::Attach, work).await
     }
 

@@ -3,21 +3,35 @@
 use std::sync::Arc;
 
 use driver_types::{
-    BoxStream, ByteStream, Capability, DriverError, EventKind, Image, ImportOptions, Operation, PullProgress,
-    PullRequest, Result,
+    BoxStream, ByteStream, DriverError, EventKind, Image, ImportOptions, PullProgress, PullRequest, Result,
 };
 use futures_util::TryStreamExt;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::DRIVER_NAME;
+use crate::containers::Containers;
 use crate::core::{Core, blocking};
 use crate::images::ImageStore;
 
 /// Pulls an image.
-pub(crate) async fn pull_image(core: &Arc<Core>, _request: &PullRequest) -> Result<BoxStream<PullProgress>> {
-    // Not declared, so not reached.
-    debug_assert!(!core.capabilities.supports(Capability::PullImage));
-    Err(DriverError::unsupported(Operation::PullImage.name(), DRIVER_NAME))
+#[cfg(feature = "pull")]
+pub(crate) async fn pull_image(core: &Arc<Core>, request: &PullRequest) -> Result<BoxStream<PullProgress>> {
+    driver_validation::validate_pull_request(request)?;
+    let containers = Arc::clone(&core.containers);
+    let progress = core.images.pull(request)?;
+    Ok(Box::pin(progress.inspect_ok(move |progress| {
+        if let Some(image) = &progress.image {
+            tell_added(&containers, image);
+        }
+    })))
+}
+
+/// Built without the feature `pull`, so not declared, and not reached.
+#[cfg(not(feature = "pull"))]
+pub(crate) async fn pull_image(_core: &Arc<Core>, _request: &PullRequest) -> Result<BoxStream<PullProgress>> {
+    Err(driver_types::DriverError::unsupported(
+        driver_types::Operation::PullImage.name(),
+        crate::DRIVER_NAME,
+    ))
 }
 
 /// Makes an image of the tar of a root file system.
@@ -32,7 +46,7 @@ pub(crate) async fn import_image(
     // A caller who goes away drops the stream's other end, and the import ends with an error and leaves nothing.
     let reader = SyncIoBridge::new(reader);
     let image = call(core, move |images| images.import(&options, reader)).await?;
-    tell_added(core, &image);
+    tell_added(&core.containers, &image);
     Ok(image)
 }
 
@@ -78,7 +92,7 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
     let made = call(core, move |images| {
         let upper = container.dir.disk().join("upper");
         let upper = (!container.spec.config.security.read_only).then_some(upper);
-        images.snapshot(&container.spec.image, upper.as_deref(), &reference)
+        images.snapshot(&container.spec.image, upper.as_deref(), &reference, &driver_types::Labels::new())
     })
     .await;
     if paused {
@@ -86,14 +100,14 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
         thawed.map_err(|error| DriverError::internal(format!("container {id} cannot be thawed: {error}")))?;
     }
     let image = made?;
-    tell_added(core, &image);
+    tell_added(&core.containers, &image);
     Ok(image)
 }
 
-fn tell_added(core: &Core, image: &Image) {
+fn tell_added(containers: &Containers, image: &Image) {
     for reference in image.references.iter().take(1) {
         let reference = reference.clone();
-        core.containers.publish(None, EventKind::ImageAdded { reference });
+        containers.publish(None, EventKind::ImageAdded { reference });
     }
 }
 

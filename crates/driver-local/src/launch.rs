@@ -141,8 +141,8 @@ fn environment(spec: &Spec, exec: &Env, tty: bool) -> Vec<String> {
         variables.insert("TERM", "xterm");
     }
     variables.extend(spec.image.env.iter().filter_map(|variable| variable.split_once('=')));
-    variables.extend(spec.config.env.iter());
-    variables.extend(exec.iter());
+    let given = spec.config.env.iter().chain(exec.iter());
+    variables.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
     variables
         .iter()
         .map(|(name, value)| format!("{name}={value}"))

@@ -32,6 +32,7 @@ mod driver;
 mod etc;
 mod events;
 mod exec;
+mod exec_calls;
 mod files;
 mod healthcheck;
 mod host;

@@ -1,6 +1,5 @@
 //! Start, stop, remove, pause, resume and signal.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::core::{Core, Turn, detached};
 use crate::journal::Record;
 use crate::layout::ContainerDir;
 use crate::time::now_ms;
-use crate::{disk, healthcheck, launch, process, shim, trash};
+use crate::{disk, exec_calls, launch, process, shim, trash};
 
 /// Longer than the kernel needs to end a killed process that is not stuck in it.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -43,7 +42,7 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     let failed = match launch(core, container, run).await {
         Ok(()) => {
             let started = core.containers.find(id)?;
-            healthcheck::begin(core, &started);
+            exec_calls::begin_checks(core, &started);
             return Ok(());
         }
         Err(error) => error,

@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::lock::FileLock;
 use crate::query::describe;
 use crate::time::now_ms;
-use crate::{healthcheck, lifecycle, process, trash};
+use crate::{exec_calls, lifecycle, process, trash};
 
 /// How many containers are stopped or removed at the same time.
 const ENDINGS: usize = 8;
@@ -42,7 +42,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             }),
             status if status.has_ended() => report.exited.push(instance),
             _ => {
-                healthcheck::begin(core, &container);
+                exec_calls::begin_checks(core, &container);
                 report.adopted.push(instance);
             }
         }

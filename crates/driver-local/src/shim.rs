@@ -95,7 +95,7 @@ fn spawn(program: &File) -> io::Result<(Child, StdUnixStream)> {
 /// Waits for the end of the process without a thread for each.
 fn reap(mut child: Child) -> io::Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
-    let pidfd = AsyncFd::new(pidfd_open(pid, PidfdFlags::empty())?)?;
+    let pidfd = AsyncFd::register(pidfd_open(pid, PidfdFlags::empty())?)?;
     tokio::spawn(async move {
         // An error means that the runtime ends: the process outlives it, as it should.
         if pidfd.readable().await.is_ok() {

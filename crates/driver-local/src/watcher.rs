@@ -40,7 +40,7 @@ impl Watcher {
         let watch = Watch {
             containers: Arc::downgrade(containers),
             layout,
-            inotify: AsyncFd::new(inotify)?,
+            inotify: AsyncFd::register(inotify)?,
             directory,
             journals: HashMap::new(),
             logs: HashMap::new(),

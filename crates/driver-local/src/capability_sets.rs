@@ -1,0 +1,2 @@
+//! stub
+pub(crate) fn resolve(_: &driver_types::SecurityOptions) -> u64 { 0 }
