@@ -16,7 +16,6 @@ use driver_types::{
 };
 use futures_util::{StreamExt, stream};
 use rustix::termios::{Winsize, tcsetwinsize};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -180,7 +179,7 @@ impl AttachControl {
 async fn write_all(stdin: OwnedFd, mut data: Bytes) -> io::Result<()> {
     // The description is shared with the shim, which never waits in it.
     rustix::io::ioctl_fionbio(&stdin, true)?;
-    let stdin = AsyncFd::register_with_interest(stdin, tokio::io::Interest::WRITABLE)?;
+    let stdin = crate::ready::register(stdin, tokio::io::Interest::WRITABLE)?;
     while !data.is_empty() {
         let mut ready = stdin.writable().await?;
         let written = ready.try_io(|stdin| Ok(rustix::io::write(stdin.get_ref().as_fd(), &data)?));
