@@ -53,6 +53,7 @@ mod options;
 mod plan;
 mod process;
 mod query;
+mod ready;
 mod reap;
 mod recover;
 mod rootfs;
