@@ -16,8 +16,12 @@ use driver_types::{
 };
 use futures_util::{StreamExt, stream};
 use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::io::Interest;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
+
+use crate::core::blocking;
+use crate::ready;
 
 /// End of file as a terminal reads it.
 const END_OF_TRANSMISSION: u8 = 4;
@@ -154,7 +158,8 @@ impl AttachControl {
     async fn write(&self, data: Bytes) -> Result<()> {
         let _turn = self.writing.lock().await;
         self.process.started().await?;
-        let stdin = match self.process.stdin() {
+        let process = Arc::clone(&self.process);
+        let stdin = match blocking(move || process.stdin()).await {
             Ok(Some(stdin)) if !self.exit.is_known() => stdin,
             Ok(_) => return Err(self.closed()),
             Err(error) if error.code() == "INVALID_STATE" => return Err(self.closed()),
@@ -179,7 +184,7 @@ impl AttachControl {
 async fn write_all(stdin: OwnedFd, mut data: Bytes) -> io::Result<()> {
     // The description is shared with the shim, which never waits in it.
     rustix::io::ioctl_fionbio(&stdin, true)?;
-    let stdin = crate::ready::register(stdin, tokio::io::Interest::WRITABLE)?;
+    let stdin = ready::register(stdin, Interest::WRITABLE)?;
     while !data.is_empty() {
         let mut ready = stdin.writable().await?;
         let written = ready.try_io(|stdin| Ok(rustix::io::write(stdin.get_ref().as_fd(), &data)?));
@@ -213,7 +218,8 @@ impl ProcessControl for AttachControl {
             return Ok(());
         }
         self.process.started().await?;
-        match self.process.close_stdin() {
+        let process = Arc::clone(&self.process);
+        match blocking(move || process.close_stdin()).await {
             // It has ended.
             Err(error) if error.code() == "INVALID_STATE" => Ok(()),
             other => other,
@@ -226,7 +232,9 @@ impl ProcessControl for AttachControl {
                 Violation::new("/tty", "the process has no terminal").with_hint("create it with tty: true");
             return Err(DriverError::violations(vec![violation]));
         }
-        let terminal = self.process.stdin()?.ok_or_else(|| self.closed())?;
+        let process = Arc::clone(&self.process);
+        let terminal = blocking(move || process.stdin()).await?;
+        let terminal = terminal.ok_or_else(|| self.closed())?;
         let size = Winsize {
             ws_row: size.rows,
             ws_col: size.columns,

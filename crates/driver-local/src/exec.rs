@@ -1,13 +1,18 @@
 //! Running a process in a running container, under the exec guard that a shim becomes.
 
 use std::io;
+use std::time::Duration;
 
+use driver_exec_guard::Decoder;
 use driver_exec_guard::client::{self, Refusal, Session};
-use driver_local_shim::{Cgroup, ExecTask, Process, Report, Task};
+use driver_local_shim::{Cgroup, ExecTask, Process, Report, Stage, Task};
 use driver_types::{DriverError, ExecSpec, ProcessExit, ProcessHandle, Result};
 
 use crate::container::Container;
 use crate::shim::{self, Shim, ShimProcess};
+
+/// How long the end of a container may be told after it has killed what was to start in it.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process in a container is made of, beside the container's run.
 #[derive(Debug)]
@@ -22,8 +27,8 @@ pub(crate) struct Inside {
 
 /// Starts the process of a validated spec. Dropping the future, like dropping the handle, ends what was started.
 ///
-/// `alive` is asked when nothing was started: an error says that the container does not run any more, and is the
-/// answer then.
+/// `ended` waits until the container does not run any more, and gives the refusal that follows. It is the answer to
+/// what fails because the container has just ended.
 ///
 /// # Errors
 ///
@@ -33,7 +38,7 @@ pub(crate) async fn start(
     container: &Container,
     inside: Inside,
     spec: &ExecSpec,
-    alive: impl Fn() -> Result<()>,
+    ended: impl Future<Output = DriverError>,
 ) -> Result<ProcessHandle> {
     let run = container.running()?;
     let task = Task::Exec(Box::new(ExecTask {
@@ -45,7 +50,7 @@ pub(crate) async fn start(
         guard_arguments: client::arguments(spec),
     }));
     let process = shim.spawn(&task).await.map_err(|error| shim::lost(&error))?;
-    begin(process, container.id(), spec, alive).await
+    begin(process, container.id(), spec, ended).await
 }
 
 /// From the shim's first word to the handle.
@@ -53,51 +58,66 @@ async fn begin(
     mut process: ShimProcess,
     id: &str,
     spec: &ExecSpec,
-    alive: impl Fn() -> Result<()>,
+    ended: impl Future<Output = DriverError>,
 ) -> Result<ProcessHandle> {
+    let (error, grace) = match greet(&mut process, id).await {
+        Ok(decoder) => {
+            let session = Session::new(process.socket, decoder);
+            return Ok(client::serve(session, id, spec, async |cause| last_word(cause)).await);
+        }
+        Err(Failure::OfRequest(error)) => (error, Duration::ZERO),
+        Err(Failure::Other(error)) => (error, END_LIMIT),
+    };
+    Err(tokio::time::timeout(grace, ended).await.unwrap_or(error))
+}
+
+/// Why nothing was started.
+enum Failure {
+    /// What was asked for cannot be done.
+    OfRequest(DriverError),
+    /// Something else; perhaps the container has just ended.
+    Other(DriverError),
+}
+
+async fn greet(process: &mut ShimProcess, id: &str) -> Result<Decoder, Failure> {
     match process.report().await {
-        Ok(Report::Ready) => {}
+        Ok(Report::Ready) => client::greet(&mut process.socket)
+            .await
+            .map_err(|refusal| refused(id, refusal)),
         Ok(Report::Failed {
-            exit_code, message, ..
+            stage,
+            exit_code,
+            message,
+            ..
         }) => {
-            alive()?;
             let error = DriverError::exec_start(id, message);
-            return Err(match exit_code {
+            let error = match exit_code {
                 Some(code) => error.with_exit_code(code.into()),
                 None => error,
-            });
+            };
+            Err(match stage {
+                Stage::Privileges | Stage::WorkingDir | Stage::Exec => Failure::OfRequest(error),
+                Stage::Prepare | Stage::Namespaces | Stage::Cgroups | Stage::Root => Failure::Other(error),
+            })
         }
         Ok(Report::Started { .. }) => {
-            return Err(DriverError::internal("the shim answered another question"));
+            let error = DriverError::internal("the shim answered another question");
+            Err(Failure::OfRequest(error))
         }
-        Err(error) => {
-            // Killed with the container, perhaps.
-            alive()?;
-            return Err(shim::lost(&error));
-        }
-    }
-    let mut connection = process.socket;
-    match client::greet(&mut connection).await {
-        Ok(decoder) => {
-            let session = Session::new(connection, decoder);
-            Ok(client::serve(session, id, spec, async |cause| last_word(cause)).await)
-        }
-        Err(refusal) => {
-            alive()?;
-            Err(refused(id, refusal))
-        }
+        Err(error) => Err(Failure::Other(shim::lost(&error))),
     }
 }
 
-fn refused(id: &str, refusal: Refusal) -> DriverError {
+fn refused(id: &str, refusal: Refusal) -> Failure {
     match refusal {
-        Refusal::StartFailed(message) => DriverError::exec_start(id, message),
-        Refusal::OtherVersion => DriverError::internal("the shim's exec guard is of another version"),
+        Refusal::StartFailed(message) => Failure::OfRequest(DriverError::exec_start(id, message)),
         Refusal::NoGuard { ended: true, .. } | Refusal::Lost(_) => {
-            DriverError::exec_start(id, "the exec guard was killed before it had started the process")
+            let message = "the exec guard was killed before it had started the process";
+            Failure::Other(DriverError::exec_start(id, message))
         }
-        Refusal::NoGuard { ended: false, .. } => {
-            DriverError::internal("what the shim says is not the exec guard's protocol")
+        Refusal::OtherVersion | Refusal::NoGuard { ended: false, .. } => {
+            let message = "what the shim says is not the exec guard's protocol";
+            Failure::OfRequest(DriverError::internal(message))
         }
     }
 }
@@ -117,11 +137,11 @@ fn last_word(cause: Option<io::Error>) -> Result<ProcessExit> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::future::pending;
     use std::time::Instant;
 
     use driver_exec_guard as guard;
     use driver_exec_guard::Frame;
-    use driver_local_shim::Stage;
     use driver_types::{ContainerStatus, ExecResult, Signal};
     use rstest::rstest;
     use tokio::io::AsyncWriteExt;
@@ -130,11 +150,11 @@ mod tests {
     use super::*;
 
     /// What a shim that became a guard says, and nothing more: it is killed then.
-    async fn after(wire: Vec<u8>, alive: impl Fn() -> Result<()>) -> Result<ProcessHandle> {
+    async fn after(wire: Vec<u8>, ended: impl Future<Output = DriverError>) -> Result<ProcessHandle> {
         let (mut theirs, socket) = UnixStream::pair().unwrap();
         theirs.write_all(&wire).await.unwrap();
         drop(theirs);
-        begin(ShimProcess { pid: 0, socket }, "box", &spec(), alive).await
+        begin(ShimProcess { pid: 0, socket }, "box", &spec(), ended).await
     }
 
     fn spec() -> ExecSpec {
@@ -147,25 +167,25 @@ mod tests {
         wire
     }
 
-    fn failed() -> Report {
+    fn failed(stage: Stage) -> Report {
         Report::Failed {
-            stage: Stage::Privileges,
+            stage,
             exit_code: None,
             errno: None,
             message: "no user called nobody-here".into(),
         }
     }
 
-    fn ended() -> Result<()> {
-        Err(DriverError::invalid_state(
-            "box",
-            ContainerStatus::Exited,
-            [ContainerStatus::Running],
-        ))
+    /// The container has ended, which is told after some other work.
+    async fn just_ended() -> DriverError {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        DriverError::invalid_state("box", ContainerStatus::Exited, [ContainerStatus::Running])
     }
 
     async fn result(of_guard: &[guard::Report]) -> Result<ExecResult> {
-        let handle = after(says(&Report::Ready, of_guard), || Ok(())).await?;
+        let handle = after(says(&Report::Ready, of_guard), pending()).await?;
         client::collect(handle, &spec(), Instant::now()).await
     }
 
@@ -199,7 +219,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::by_the_shim(says(&failed(), &[]), "EXEC_START_FAILED", "no user called nobody-here")]
+    #[case::by_the_shim(says(&failed(Stage::Privileges), &[]), "EXEC_START_FAILED", "no user called nobody-here")]
     #[case::by_the_guard(
         says(&Report::Ready, &[HELLO, guard::Report::StartFailed("no process left".into())]),
         "EXEC_START_FAILED",
@@ -215,22 +235,22 @@ mod tests {
     #[case::of_another_version(
         says(&Report::Ready, &[guard::Report::Hello(guard::VERSION + 1)]),
         "INTERNAL_ERROR",
-        "another version"
+        "not the exec guard's protocol"
     )]
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn nothing_was_started(#[case] wire: Vec<u8>, #[case] code: &str, #[case] text: &str) {
-        let error = after(wire, || Ok(())).await.unwrap_err();
+        let error = after(wire, pending()).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(text), "{error}");
     }
 
     #[rstest]
-    #[case(says(&failed(), &[]))]
+    #[case(says(&failed(Stage::Namespaces), &[]))]
     #[case(says(&Report::Ready, &[]))]
     #[case(Vec::new())]
     #[tokio::test]
     async fn a_container_that_ended_meanwhile_is_told(#[case] wire: Vec<u8>) {
-        let error = after(wire, ended).await.unwrap_err();
+        let error = after(wire, just_ended()).await.unwrap_err();
         assert_eq!(error.code(), "INVALID_STATE");
     }
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use driver_exec_guard::client;
 use driver_types::{
-    ContainerStatus, DriverError, EventKind, ExecResult, ExecSpec, ExitInfo, HealthStatus, ProcessHandle, Result,
-    Signal, WaitCondition,
+    ContainerStatus, DriverError, EventKind, ExecResult, ExecSpec, ExitInfo, HealthStatus, ProcessHandle,
+    Result, Signal, WaitCondition,
 };
 
 use crate::attach::{self, MainProcess};
@@ -41,21 +41,22 @@ async fn start(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> Result<ProcessHan
         user_namespace: false,
         process: launch::exec_process(&container.spec, spec),
     };
-    exec::start(&core.shim, &container, inside, spec, || still_running(core, &container)).await
+    exec::start(&core.shim, &container, inside, spec, ended(core, id)).await
 }
 
-/// Whether the run of this look still runs; its end may not be in the journal yet.
-fn still_running(core: &Core, container: &Container) -> Result<()> {
-    let now = core.containers.find(container.id())?;
-    let run = now.running()?;
-    if crate::process::open(run).is_some() {
-        return Ok(());
+/// Waits until a container does not run any more, and gives the refusal that follows.
+async fn ended(core: &Core, id: &str) -> DriverError {
+    loop {
+        let changed = core.containers.watch(id);
+        let now = core.containers.find(id);
+        if let Err(error) = now.and_then(|now| now.running().map(drop)) {
+            return error;
+        }
+        if let Some(mut changed) = changed {
+            // An error means a change as well: the entry is gone.
+            let _ = changed.changed().await;
+        }
     }
-    Err(DriverError::invalid_state(
-        container.id(),
-        ContainerStatus::Exited,
-        [ContainerStatus::Running],
-    ))
 }
 
 /// A handle on the main process.
@@ -75,7 +76,12 @@ pub(crate) async fn attach(core: &Arc<Core>, id: &str) -> Result<ProcessHandle> 
         core: Arc::clone(core),
         id: id.to_owned(),
     };
-    Ok(attach::handle(id, container.spec.config.tty, Arc::new(process), frames))
+    Ok(attach::handle(
+        id,
+        container.spec.config.tty,
+        Arc::new(process),
+        frames,
+    ))
 }
 
 /// The main process of a container.
@@ -122,7 +128,12 @@ impl MainProcess for Main {
         if !config.stdin && !config.tty {
             return Ok(None);
         }
-        driver_local_shim::attach(container.dir.path()).map_err(|error| self.unreachable(&error))
+        match driver_local_shim::attach(container.dir.path()) {
+            Ok(stdin) => Ok(Some(stdin)),
+            // It was closed.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(None),
+            Err(error) => Err(self.unreachable(&error)),
+        }
     }
 
     fn close_stdin(&self) -> Result<()> {
@@ -170,7 +181,10 @@ struct Checked {
 #[async_trait]
 impl CheckedRun for Checked {
     async fn exec(&self, spec: &ExecSpec) -> Result<ExecResult> {
-        let core = self.core.upgrade().ok_or_else(|| DriverError::internal("the driver is gone"))?;
+        let core = self
+            .core
+            .upgrade()
+            .ok_or_else(|| DriverError::internal("the driver is gone"))?;
         exec(&core, self.container.id(), spec).await
     }
 
@@ -196,7 +210,8 @@ impl CheckedRun for Checked {
 
     fn changed(&self, status: HealthStatus) {
         if let Some(core) = self.core.upgrade() {
-            core.containers.publish(Some(&self.container.spec), EventKind::Health { status });
+            core.containers
+                .publish(Some(&self.container.spec), EventKind::Health { status });
         }
     }
 
