@@ -58,7 +58,7 @@ async fn more_than_all_windows_goes_through_both_ways() {
 
 #[tokio::test]
 async fn a_time_out_is_a_result() {
-    let spec = shell("echo begun; sleep 1000").timeout_ms(200);
+    let spec = shell("echo begun; exec sleep 1000").timeout_ms(200);
     let (guard, handle) = run(&spec).await;
     let result = client::collect(handle, &spec, Instant::now()).await.unwrap();
     assert!(result.timed_out);
