@@ -184,7 +184,7 @@ impl AttachControl {
 async fn write_all(stdin: OwnedFd, mut data: Bytes) -> io::Result<()> {
     // The description is shared with the shim, which never waits in it.
     rustix::io::ioctl_fionbio(&stdin, true)?;
-    let stdin = ready::owned(stdin, Interest::WRITABLE)?;
+    let stdin = ready::register(stdin, Interest::WRITABLE)?;
     while !data.is_empty() {
         let mut ready = stdin.writable().await?;
         let written = ready.try_io(|stdin| Ok(rustix::io::write(stdin.get_ref().as_fd(), &data)?));

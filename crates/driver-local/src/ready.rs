@@ -1,4 +1,4 @@
-//! Waiting until a descriptor can be read or written.
+//! Descriptors on tokio's reactor.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,13 +6,15 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a descriptor with the runtime.
+/// Registers a descriptor.
+///
+/// tokio's safe function is deprecated because a type may lie about the descriptor that it has. An `OwnedFd` does not: it is
+/// valid, and nobody else's, for as long as it lives.
 ///
 /// # Errors
 ///
-/// The descriptor cannot be polled, for example because it is a file.
-// tokio deprecates its safe constructors for types whose descriptor may change under it. An `OwnedFd` cannot.
-#[allow(deprecated)]
-pub(crate) fn owned(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, interest)
+/// The descriptor cannot be polled.
+pub(crate) fn register(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    #[allow(deprecated, reason = "sound for an OwnedFd; the other function is unsafe")]
+    AsyncFd::with_interest(descriptor, interest)
 }

@@ -12,9 +12,10 @@ use driver_local_shim::{MAX_MESSAGE, Report, Task};
 use driver_types::DriverError;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+
+use crate::ready;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 
@@ -95,7 +96,7 @@ fn spawn(program: &File) -> io::Result<(Child, StdUnixStream)> {
 /// Waits for the end of the process without a thread for each.
 fn reap(mut child: Child) -> io::Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
-    let pidfd = AsyncFd::register(pidfd_open(pid, PidfdFlags::empty())?)?;
+    let pidfd = ready::register(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
     tokio::spawn(async move {
         // An error means that the runtime ends: the process outlives it, as it should.
         if pidfd.readable().await.is_ok() {

@@ -3,15 +3,19 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
 use crate::containers::{Containers, Wanted};
 use crate::layout::Layout;
+use crate::ready;
 
 /// A running watcher; dropping it ends it.
 #[derive(Debug)]
@@ -34,13 +38,13 @@ impl Watcher {
         layout: Layout,
         wanted: UnboundedReceiver<Wanted>,
     ) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_ONLYDIR;
-        let directory = inotify.add_watch(&layout.containers(), flags)?;
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        let flags = WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::ONLYDIR;
+        let directory = inotify::add_watch(&inotify, layout.containers(), flags)?;
         let watch = Watch {
             containers: Arc::downgrade(containers),
             layout,
-            inotify: AsyncFd::register(inotify)?,
+            inotify: ready::register(inotify, Interest::READABLE)?,
             directory,
             journals: HashMap::new(),
             logs: HashMap::new(),
@@ -52,11 +56,11 @@ impl Watcher {
 struct Watch {
     containers: Weak<Containers>,
     layout: Layout,
-    inotify: AsyncFd<Inotify>,
-    directory: WatchDescriptor,
+    inotify: AsyncFd<OwnedFd>,
+    directory: i32,
     /// The ids of containers by the watches of their journals and logs.
-    journals: HashMap<WatchDescriptor, String>,
-    logs: HashMap<WatchDescriptor, String>,
+    journals: HashMap<i32, String>,
+    logs: HashMap<i32, String>,
 }
 
 impl Watch {
@@ -80,8 +84,8 @@ impl Watch {
 
     fn add_journal(&mut self, id: String) {
         let journal = self.layout.container(&id).journal();
-        let flags = AddWatchFlags::IN_MODIFY;
-        if let Ok(descriptor) = self.inotify.get_ref().add_watch(&journal, flags) {
+        let flags = WatchFlags::MODIFY;
+        if let Ok(descriptor) = inotify::add_watch(self.inotify.get_ref(), &journal, flags) {
             self.journals.insert(descriptor, id.clone());
         }
         // What was written before the watch was there.
@@ -90,8 +94,8 @@ impl Watch {
 
     fn add_log(&mut self, id: String) {
         let log = self.layout.container(&id).log();
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ONLYDIR;
-        if let Ok(descriptor) = self.inotify.get_ref().add_watch(&log, flags) {
+        let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::ONLYDIR;
+        if let Ok(descriptor) = inotify::add_watch(self.inotify.get_ref(), &log, flags) {
             self.logs.insert(descriptor, id.clone());
         }
         self.grew(&id);
@@ -103,28 +107,50 @@ impl Watch {
         }
     }
 
+    /// Hears all events that wait: readiness is told once.
     fn hear(&mut self) {
-        // Until the queue is empty: readiness is told once.
-        while let Ok(events) = self.inotify.get_ref().read_events() {
-            for event in events {
-                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+        for heard in self.events() {
+            match heard {
+                Heard::Overflow => {
                     if let Some(containers) = self.containers.upgrade() {
                         containers.look_at_all();
                     }
-                } else if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                    self.journals.remove(&event.wd);
-                    self.logs.remove(&event.wd);
-                } else if event.wd == self.directory {
-                    if let Some(id) = event.name.and_then(|name| name.into_string().ok()) {
-                        self.look(&id);
+                }
+                Heard::Gone(watch) => {
+                    self.journals.remove(&watch);
+                    self.logs.remove(&watch);
+                }
+                Heard::Renamed(id) => self.look(&id),
+                Heard::Changed(watch) => {
+                    if let Some(id) = self.logs.get(&watch) {
+                        self.grew(id);
+                    } else if let Some(id) = self.journals.get(&watch) {
+                        self.look(id);
                     }
-                } else if let Some(id) = self.logs.get(&event.wd) {
-                    self.grew(id);
-                } else if let Some(id) = self.journals.get(&event.wd).cloned() {
-                    self.look(&id);
                 }
             }
         }
+    }
+
+    fn events(&self) -> Vec<Heard> {
+        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+        let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
+        let mut heard = Vec::new();
+        // The error at the end is that there is nothing more.
+        while let Ok(event) = reader.next() {
+            let flags = event.events();
+            heard.push(if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                Heard::Overflow
+            } else if flags.contains(ReadFlags::IGNORED) {
+                Heard::Gone(event.wd())
+            } else if event.wd() == self.directory {
+                let name = event.file_name().map(|name| name.to_string_lossy().into_owned());
+                Heard::Renamed(name.unwrap_or_default())
+            } else {
+                Heard::Changed(event.wd())
+            });
+        }
+        heard
     }
 
     fn look(&self, id: &str) {
@@ -133,4 +159,16 @@ impl Watch {
             let _ = containers.look(id);
         }
     }
+}
+
+/// An event of the kernel.
+enum Heard {
+    /// Some were lost.
+    Overflow,
+    /// A watch ended with its file.
+    Gone(i32),
+    /// A name appeared in, or vanished from, the directory of containers.
+    Renamed(String),
+    /// A watched file changed.
+    Changed(i32),
 }
