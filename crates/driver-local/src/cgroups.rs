@@ -125,11 +125,11 @@ impl Cgroups {
             return Ok(());
         };
         let undone = set(old, new);
-        let violation = driver_types::Violation::new(
-            "/memory",
-            format!("the kernel refuses the new limits: {error}"),
-        );
-        let refused = DriverError::violations(vec![violation.with_hint("use at least what the container uses now")]);
+        let violation =
+            driver_types::Violation::new("/memory", format!("the kernel refuses the new limits: {error}"));
+        let refused = DriverError::violations(vec![
+            violation.with_hint("use at least what the container uses now"),
+        ]);
         Err(match undone {
             Ok(()) => refused,
             Err(error) => refused.with_cleanup(DriverError::internal(error.to_string())),
@@ -250,7 +250,12 @@ mod tests {
         cgroups.thaw(&id).unwrap();
         cgroups.remove(&id).unwrap();
         cgroups.remove(&id).unwrap();
-        assert!(cgroups.directories(&id).iter().all(|directory| !directory.exists()));
+        assert!(
+            cgroups
+                .directories(&id)
+                .iter()
+                .all(|directory| !directory.exists())
+        );
         assert_eq!(cgroups.stats(&id).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

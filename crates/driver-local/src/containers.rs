@@ -68,8 +68,7 @@ impl Containers {
     ///
     /// `CONTAINER_NOT_FOUND`, also for another owner's; `FILE_SYSTEM_ERROR` where the state cannot be read.
     pub(crate) fn find(&self, id: &str) -> Result<Container> {
-        self.get(id)?
-            .ok_or_else(|| DriverError::container_not_found(id))
+        self.get(id)?.ok_or_else(|| DriverError::container_not_found(id))
     }
 
     /// Likewise, with `None` where there is none.

@@ -6,7 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use driver_types::{
-    ContainerConfig, ContainerInstance, DriverError, Enforcement, MountType, PullPolicy, Result, Support, Violation,
+    ContainerConfig, ContainerInstance, DriverError, Enforcement, MountType, PullPolicy, Result, Support,
+    Violation,
 };
 use driver_validation::{ValidatedConfig, check_capabilities, check_capacity, validate_config};
 
@@ -21,7 +22,10 @@ use crate::time::now_ms;
 use crate::{disk, etc, id, lifecycle};
 
 /// Makes a container without starting it.
-pub(crate) async fn create_container(core: &Arc<Core>, config: &ContainerConfig) -> Result<ContainerInstance> {
+pub(crate) async fn create_container(
+    core: &Arc<Core>,
+    config: &ContainerConfig,
+) -> Result<ContainerInstance> {
     let config = validate_config(config)?;
     check(core, &config)?;
     let image = resolve_image(core, &config).await?;
@@ -58,7 +62,8 @@ fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
         let source = &mount.source;
         match mount.effective_type() {
             MountType::Bind if !std::path::Path::new(source).exists() => violations.push(
-                Violation::new(pointer, format!("there is no `{source}` on the host")).with_hint("make it first"),
+                Violation::new(pointer, format!("there is no `{source}` on the host"))
+                    .with_hint("make it first"),
             ),
             MountType::Volume if core.volumes.get(source)?.is_none() => violations.push(
                 Violation::new(pointer, format!("there is no volume `{source}`"))
@@ -98,7 +103,11 @@ async fn make(core: &Arc<Core>, config: ValidatedConfig, image: ImageSpec) -> Re
         let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
         let draft = Draft::begin(core, &id)?;
         if let Some(request_id) = &config.request_id {
-            match core.names.claim_request(request_id, &id).map_err(|error| unwritable(&error))? {
+            match core
+                .names
+                .claim_request(request_id, &id)
+                .map_err(|error| unwritable(&error))?
+            {
                 Claim::Won => {}
                 Claim::Taken(holder) => return same_request(core, &holder, request_id, &config).await,
                 Claim::Pending(holder) => {
@@ -108,8 +117,15 @@ async fn make(core: &Arc<Core>, config: ValidatedConfig, image: ImageSpec) -> Re
                 }
             }
         }
-        let name = config.name.clone().unwrap_or_else(|| format!("openagent-{}", &id[..16]));
-        match core.names.claim_name(&name, &id).map_err(|error| unwritable(&error))? {
+        let name = config
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("openagent-{}", &id[..16]));
+        match core
+            .names
+            .claim_name(&name, &id)
+            .map_err(|error| unwritable(&error))?
+        {
             Claim::Won => {}
             Claim::Taken(holder) | Claim::Pending(holder) => {
                 core.names.release("", config.request_id.as_deref(), &id);
@@ -209,7 +225,11 @@ impl Draft {
 
     fn write(&self, spec: &Spec) -> Result<()> {
         if !spec.config.security.read_only {
-            disk::make(&self.dir.disk(), spec.config.resources.disk, &self.core.capabilities)?;
+            disk::make(
+                &self.dir.disk(),
+                spec.config.resources.disk,
+                &self.core.capabilities,
+            )?;
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;

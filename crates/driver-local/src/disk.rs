@@ -6,8 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use driver_types::{Capabilities, Capability, DriverError, ResourceLimits, Result};
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 
 /// Makes the writable layer with `mib` MiB.
 ///
@@ -20,12 +20,20 @@ pub(crate) fn make(path: &Path, mib: u64, capabilities: &Capabilities) -> Result
         if capabilities.supports(Capability::DiskLimit) {
             let size = format!("mode=700,size={}", mib.saturating_mul(ResourceLimits::MIB));
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            mount(Some("driver-local"), path, Some("tmpfs"), flags, Some(size.as_str()))?;
+            mount(
+                Some("driver-local"),
+                path,
+                Some("tmpfs"),
+                flags,
+                Some(size.as_str()),
+            )?;
         }
         fs::create_dir(path.join("upper"))?;
         fs::create_dir(path.join("work"))
     };
-    make().map_err(|error: io::Error| DriverError::file_system(format!("the writable layer cannot be made: {error}")))
+    make().map_err(|error: io::Error| {
+        DriverError::file_system(format!("the writable layer cannot be made: {error}"))
+    })
 }
 
 /// The bytes written to a writable layer, where it is a file system of its own.

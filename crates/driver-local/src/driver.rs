@@ -15,8 +15,8 @@ use driver_types::{
 use crate::core::Core;
 use crate::options::LocalOptions;
 use crate::{
-    create, events, exec_calls, files, image_calls, lifecycle, logs, object_calls, plan, query, reap, recover, stats,
-    update,
+    create, events, exec_calls, files, image_calls, lifecycle, logs, object_calls, plan, query, reap,
+    recover, stats, update,
 };
 
 /// Containers on this machine's kernel, without a daemon.

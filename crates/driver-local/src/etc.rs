@@ -38,7 +38,11 @@ fn hosts(spec: &Spec) -> String {
 fn resolv_conf(spec: &Spec) -> String {
     let config = &spec.config;
     if !config.dns.is_empty() {
-        return config.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+        return config
+            .dns
+            .iter()
+            .map(|server| format!("nameserver {server}\n"))
+            .collect();
     }
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     match config.network.as_str() {
@@ -54,5 +58,7 @@ fn resolv_conf(spec: &Spec) -> String {
 
 fn names_loopback(line: &str) -> bool {
     let server = line.strip_prefix("nameserver").map(str::trim);
-    server.and_then(|server| server.parse().ok()).is_some_and(|server: IpAddr| server.is_loopback())
+    server
+        .and_then(|server| server.parse().ok())
+        .is_some_and(|server: IpAddr| server.is_loopback())
 }

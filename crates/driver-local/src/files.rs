@@ -50,7 +50,11 @@ pub(crate) async fn copy_into(core: &Arc<Core>, id: &str, path: &str, archive: B
         result.map_err(|error| refused(&target, &error))
     })
     .await;
-    match failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+    match failure
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take()
+    {
         // What broke the caller's stream is the error to tell.
         Some(error) => Err(error.with_context("path", path)),
         None => unpacked,
@@ -109,7 +113,8 @@ struct Pieces(mpsc::Sender<Result<Bytes>>);
 impl Write for Pieces {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(data)));
-        sent.map(|()| data.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        sent.map(|()| data.len())
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -162,7 +167,9 @@ async fn hold(core: &Arc<Core>, id: &str) -> Result<Held> {
     match holder.report().await {
         Ok(Report::Ready) => {}
         Ok(Report::Failed { message, .. }) => return Err(DriverError::file_system(message)),
-        Ok(Report::Started { .. }) => return Err(DriverError::internal("the shim answered another question")),
+        Ok(Report::Started { .. }) => {
+            return Err(DriverError::internal("the shim answered another question"));
+        }
         Err(error) => return Err(shim::lost(&error)),
     }
     let root = open_root(holder.pid).map_err(|error| DriverError::file_system(error.to_string()))?;

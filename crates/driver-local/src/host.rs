@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use driver_types::{
-    Capabilities, Capability as C, CheckStatus, Preflight, PreflightCheck, ResourceLimits, Support, SupportLevel,
+    Capabilities, Capability as C, CheckStatus, Preflight, PreflightCheck, ResourceLimits, Support,
+    SupportLevel,
 };
 use driver_validation::Capacity;
 
@@ -55,17 +56,23 @@ impl Host {
     /// What the driver can do here.
     pub(crate) fn capabilities(&self) -> Capabilities {
         let bridges = "containers have no network interface but loopback, or the host's network";
-        let registries = "images are imported; import_image takes a root tar, or an archive of docker save";
-        let in_memory = "a tmpfs of that size: what is written is kept in memory and counts towards the container's";
+        let registries = match cfg!(feature = "pull") {
+            true => Support::native(),
+            false => Support::none(
+                "built without the feature `pull` of driver-local; import_image takes a root tar",
+            ),
+        };
         Capabilities::all()
             .with(C::Networks, Support::none(bridges))
             .with(C::NetworkDefault, Support::none(bridges))
             .with(C::NetworkSubnet, Support::none(bridges))
             .with(C::PortsTcp, Support::none(bridges))
             .with(C::PortsUdp, Support::none(bridges))
-            .with(C::PullImage, Support::none(registries))
-            .with(C::VolumeSize, Support::none("volumes are directories of the state directory's file system"))
-            .with(C::DiskLimit, Support::emulated(in_memory))
+            .with(C::PullImage, registries)
+            .with(
+                C::VolumeSize,
+                Support::none("volumes are directories of the state directory's file system"),
+            )
             .with(C::CpuLimit, self.held.cpu.clone())
             .with(C::MemoryLimit, self.held.memory.clone())
             .with(C::PidsLimit, self.held.pids.clone())
@@ -116,8 +123,16 @@ impl Host {
 
     /// Why no container can be made here, if so.
     pub(crate) fn obstacle(&self) -> Option<String> {
-        let failed = self.preflight().checks.into_iter().find(|check| check.status == CheckStatus::Fail)?;
-        Some(format!("{}: {}", failed.message, failed.remedy.unwrap_or_default()))
+        let failed = self
+            .preflight()
+            .checks
+            .into_iter()
+            .find(|check| check.status == CheckStatus::Fail)?;
+        Some(format!(
+            "{}: {}",
+            failed.message,
+            failed.remedy.unwrap_or_default()
+        ))
     }
 }
 
@@ -134,15 +149,25 @@ fn of_support(name: &str, support: &Support) -> PreflightCheck {
     let is_native = support.level == SupportLevel::Native;
     PreflightCheck {
         name: name.to_owned(),
-        status: if is_native { CheckStatus::Ok } else { CheckStatus::Warn },
-        message: if is_native { "held by the kernel".to_owned() } else { format!("{}", support.level) },
+        status: if is_native {
+            CheckStatus::Ok
+        } else {
+            CheckStatus::Warn
+        },
+        message: if is_native {
+            "held by the kernel".to_owned()
+        } else {
+            format!("{}", support.level)
+        },
         remedy: support.reason.clone(),
     }
 }
 
 fn has_file_system(name: &str) -> bool {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    known.lines().any(|line| line.split_whitespace().next_back() == Some(name))
+    known
+        .lines()
+        .any(|line| line.split_whitespace().next_back() == Some(name))
 }
 
 fn memory_mib() -> Option<u64> {

@@ -67,13 +67,16 @@ pub(crate) async fn remove_image(core: &Arc<Core>, reference: &str) -> Result<()
     let removed = call(core, move |images| {
         let users = containers.list(true)?;
         images.remove(&reference, |id| {
-            let user = users.iter().find(|user| user.spec.image.id.as_deref() == Some(id));
+            let user = users
+                .iter()
+                .find(|user| user.spec.image.id.as_deref() == Some(id));
             user.map(|user| user.spec.name.clone())
         })
     })
     .await?;
     for reference in removed {
-        core.containers.publish(None, EventKind::ImageRemoved { reference });
+        core.containers
+            .publish(None, EventKind::ImageRemoved { reference });
     }
     Ok(())
 }
@@ -92,7 +95,12 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
     let made = call(core, move |images| {
         let upper = container.dir.disk().join("upper");
         let upper = (!container.spec.config.security.read_only).then_some(upper);
-        images.snapshot(&container.spec.image, upper.as_deref(), &reference, &driver_types::Labels::new())
+        images.snapshot(
+            &container.spec.image,
+            upper.as_deref(),
+            &reference,
+            &driver_types::Labels::new(),
+        )
     })
     .await;
     if paused {

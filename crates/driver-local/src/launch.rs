@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use driver_local_shim::{
-    Cgroup, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process, Root, RunTask, Sandbox, Writable,
+    Cgroup, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process, Root, RunTask, Sandbox,
+    Writable,
 };
 use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, SeccompProfile};
 
@@ -140,7 +141,12 @@ fn environment(spec: &Spec, exec: &Env, tty: bool) -> Vec<String> {
     if tty {
         variables.insert("TERM", "xterm");
     }
-    variables.extend(spec.image.env.iter().filter_map(|variable| variable.split_once('=')));
+    variables.extend(
+        spec.image
+            .env
+            .iter()
+            .filter_map(|variable| variable.split_once('=')),
+    );
     let given = spec.config.env.iter().chain(exec.iter());
     variables.extend(given.map(|(name, value)| (name.as_str(), value.as_str())));
     variables

@@ -38,7 +38,8 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     let container = &turn.container;
     let id = container.id();
     let run = container.story.next_run;
-    core.containers.record(container, &Record::Starting { run, at: now_ms() })?;
+    core.containers
+        .record(container, &Record::Starting { run, at: now_ms() })?;
     let failed = match launch(core, container, run).await {
         Ok(()) => {
             let started = core.containers.find(id)?;
@@ -48,7 +49,8 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
         Err(error) => error,
     };
     let cleaned = core.cgroups.remove(id);
-    core.containers.record(container, &Record::StartFailed { run, at: now_ms() })?;
+    core.containers
+        .record(container, &Record::StartFailed { run, at: now_ms() })?;
     Err(match cleaned {
         Ok(()) => failed,
         Err(error) => failed.with_cleanup(DriverError::internal(format!("its cgroups stay: {error}"))),
@@ -58,9 +60,10 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
 async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
-    let groups = core.cgroups.create(id, &limits).map_err(|error| {
-        DriverError::container_start(id, format!("its cgroups cannot be made: {error}"))
-    })?;
+    let groups = core
+        .cgroups
+        .create(id, &limits)
+        .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
     let task = launch::run_task(core, container, run, groups);
     let spawned = core.shim.spawn(&Task::Run(Box::new(task))).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
@@ -99,9 +102,7 @@ pub(crate) async fn stop_container(core: &Arc<Core>, id: &str, options: &StopOpt
         core.containers.record(&turn.container, &stopping)?;
         let grace = options.effective_timeout();
         if grace > 0 {
-            let first = options
-                .signal
-                .unwrap_or_else(|| stop_signal(&turn.container));
+            let first = options.signal.unwrap_or_else(|| stop_signal(&turn.container));
             send(&turn.container, first)?;
             // A frozen process cannot handle a signal; its grace time begins when it goes on.
             thaw(&core, &turn.container)?;
@@ -116,7 +117,9 @@ pub(crate) async fn stop_container(core: &Arc<Core>, id: &str, options: &StopOpt
 
 fn stop_signal(container: &Container) -> Signal {
     let config = container.spec.config.stop_signal;
-    config.or(container.spec.image.stop_signal).unwrap_or(Signal::TERM)
+    config
+        .or(container.spec.image.stop_signal)
+        .unwrap_or(Signal::TERM)
 }
 
 /// Ends the run at once, and returns when all is gone.
@@ -158,7 +161,10 @@ fn thaw(core: &Core, container: &Container) -> Result<()> {
 }
 
 fn frozen(container: &Container, verb: &str, error: &io::Error) -> DriverError {
-    DriverError::internal(format!("container {} cannot be {verb}ed: {error}", container.id()))
+    DriverError::internal(format!(
+        "container {} cannot be {verb}ed: {error}",
+        container.id()
+    ))
 }
 
 /// Waits for the end of the run, or for the limit.
@@ -211,7 +217,8 @@ pub(crate) async fn remove(core: &Core, turn: &Turn) -> Result<()> {
             DriverError::container_remove(container.id(), "its processes do not end").with_source(error)
         })?;
     }
-    core.containers.record(container, &Record::Removing { at: now_ms() })?;
+    core.containers
+        .record(container, &Record::Removing { at: now_ms() })?;
     finish_removal(core, container)
 }
 
@@ -254,7 +261,8 @@ pub(crate) async fn pause_container(core: &Arc<Core>, id: &str) -> Result<()> {
             core.containers.find(container.id())?.check(Action::Pause)?;
             return Err(frozen(container, "freez", &error));
         }
-        core.containers.record(container, &Record::Paused { run, at: now_ms() })?;
+        core.containers
+            .record(container, &Record::Paused { run, at: now_ms() })?;
         Ok(())
     })
     .await

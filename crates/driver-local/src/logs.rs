@@ -28,7 +28,9 @@ pub(crate) async fn get_container_logs(core: &Arc<Core>, id: &str, options: &Log
             if frames.is_empty() {
                 return Ok(String::from_utf8_lossy(&text).into_owned());
             }
-            frames.iter().for_each(|frame| text.extend_from_slice(&frame.data));
+            frames
+                .iter()
+                .for_each(|frame| text.extend_from_slice(&frame.data));
         }
     })
     .await

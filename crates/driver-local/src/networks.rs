@@ -136,7 +136,11 @@ impl Networks {
     pub(crate) fn of_all_owners(&self) -> Result<Vec<(String, Network)>> {
         let mut found = Vec::new();
         for owner in names_in(&self.all)? {
-            found.extend(self.of(&owner)?.into_iter().map(|network| (owner.clone(), network)));
+            found.extend(
+                self.of(&owner)?
+                    .into_iter()
+                    .map(|network| (owner.clone(), network)),
+            );
         }
         Ok(found)
     }

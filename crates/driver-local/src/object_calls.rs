@@ -25,7 +25,9 @@ pub(crate) async fn remove_volume(core: &Arc<Core>, id: &str) -> Result<()> {
         let uses = |mount: &driver_types::VolumeMount| {
             mount.effective_type() == MountType::Volume && mount.source == name
         };
-        let user = users.iter().find(|user| user.spec.config.volumes.iter().any(uses));
+        let user = users
+            .iter()
+            .find(|user| user.spec.config.volumes.iter().any(uses));
         user.map(|user| user.spec.name.clone())
     })?;
     core.containers.publish(None, EventKind::VolumeRemoved { name });

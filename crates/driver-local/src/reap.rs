@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use driver_types::{
-    ContainerStatus, DriverError, MountType, ObjectKind, ObjectRef, ReapFailure, ReapPolicy, ReapReason, ReapReport,
-    Reaped, Result,
+    ContainerStatus, DriverError, MountType, ObjectKind, ObjectRef, ReapFailure, ReapPolicy, ReapReason,
+    ReapReport, Reaped, Result,
 };
 
 use crate::container::Container;
@@ -29,7 +29,10 @@ pub(crate) async fn reap(core: &Arc<Core>, policy: &ReapPolicy) -> Result<ReapRe
         match judge.container(&container) {
             Some(reason) => {
                 let object = reference(ObjectKind::Container, container.id());
-                settle(&mut report, object, reason, async || remove(core, container.id()).await).await;
+                settle(&mut report, object, reason, async || {
+                    remove(core, container.id()).await
+                })
+                .await;
             }
             None => kept.push(container),
         }
@@ -61,12 +64,16 @@ async fn reap_volumes(
         let is_used = users.iter().any(|user| {
             let mut mounts = user.spec.config.volumes.iter();
             user.spec.owner == owner
-                && mounts.any(|mount| mount.effective_type() == MountType::Volume && mount.source == volume.name)
+                && mounts
+                    .any(|mount| mount.effective_type() == MountType::Volume && mount.source == volume.name)
         });
         let reason = judge.ownerless(&owner, volume.created_at).filter(|_| !is_used);
         if let Some(reason) = reason {
             let object = reference(ObjectKind::Volume, &volume.id);
-            settle(report, object, reason, async || core.volumes.remove_of(&owner, &volume.name)).await;
+            settle(report, object, reason, async || {
+                core.volumes.remove_of(&owner, &volume.name)
+            })
+            .await;
         }
     }
     Ok(())
@@ -85,7 +92,10 @@ async fn reap_networks(
         let reason = judge.ownerless(&owner, network.created_at).filter(|_| !is_used);
         if let Some(reason) = reason {
             let object = reference(ObjectKind::Network, &network.id);
-            settle(report, object, reason, async || core.networks.remove_of(&owner, &network.name)).await;
+            settle(report, object, reason, async || {
+                core.networks.remove_of(&owner, &network.name)
+            })
+            .await;
         }
     }
     Ok(())

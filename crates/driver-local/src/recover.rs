@@ -65,7 +65,8 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
     {
         // Its driver was killed between the record and the shim's first word.
         core.cgroups.remove(id).map_err(|error| unreadable(&error))?;
-        core.containers.record(container, &Record::StartFailed { run, at: now_ms() })?;
+        core.containers
+            .record(container, &Record::StartFailed { run, at: now_ms() })?;
     }
     if let Some(run) = container.unfinished()
         && !container.dir.has_shim()

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_types::{BoxStream, ContainerStats, ContainerStatus, DriverError, Operation, Result};
+use driver_types::{
+    BoxStream, ContainerConfig, ContainerStats, ContainerStatus, DriverError, Operation, Result,
+};
 use futures_util::stream;
 use tokio::time::MissedTickBehavior;
 
@@ -21,7 +23,10 @@ pub(crate) fn container_stats(core: &Core, id: &str) -> Result<ContainerStats> {
         return Err(ended(container.status()));
     };
     let read = core.cgroups.stats(id);
-    let network = core.cgroups.network_stats(run.init_pid);
+    let has_network = container.spec.config.network != ContainerConfig::NETWORK_NONE;
+    let network = has_network
+        .then(|| core.cgroups.network_stats(run.init_pid))
+        .flatten();
     match read {
         Ok(stats) => Ok(ContainerStats {
             network,
@@ -30,12 +35,18 @@ pub(crate) fn container_stats(core: &Core, id: &str) -> Result<ContainerStats> {
         }),
         // It ended meanwhile, and its cgroups with it.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ended(ContainerStatus::Exited)),
-        Err(error) => Err(DriverError::internal(format!("the cgroups cannot be read: {error}"))),
+        Err(error) => Err(DriverError::internal(format!(
+            "the cgroups cannot be read: {error}"
+        ))),
     }
 }
 
 /// A reading every `interval_ms`.
-pub(crate) fn stream_stats(core: &Arc<Core>, id: &str, interval_ms: u64) -> Result<BoxStream<ContainerStats>> {
+pub(crate) fn stream_stats(
+    core: &Arc<Core>,
+    id: &str,
+    interval_ms: u64,
+) -> Result<BoxStream<ContainerStats>> {
     driver_validation::validate_stats_interval(interval_ms)?;
     container_stats(core, id)?;
     let mut ticks = tokio::time::interval(Duration::from_millis(interval_ms));

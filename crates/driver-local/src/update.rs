@@ -22,10 +22,7 @@ pub(crate) async fn update_resources(core: &Arc<Core>, id: &str, limits: &Resour
         if container.live().is_some() {
             core.cgroups.update(container.id(), &now, &limits)?;
         }
-        let record = Record::Limits {
-            limits,
-            at: now_ms(),
-        };
+        let record = Record::Limits { limits, at: now_ms() };
         core.containers.record(container, &record)?;
         Ok(())
     })
@@ -36,7 +33,9 @@ fn refuse(container: &Container, limits: &ResourceLimits) -> Result<()> {
     let lost = [ContainerStatus::Removing, ContainerStatus::Dead];
     let status = container.status();
     if lost.contains(&status) {
-        let allowed = ContainerStatus::ALL.into_iter().filter(|other| !lost.contains(other));
+        let allowed = ContainerStatus::ALL
+            .into_iter()
+            .filter(|other| !lost.contains(other));
         return Err(DriverError::invalid_state(container.id(), status, allowed));
     }
     let disk = container.spec.config.resources.disk;

@@ -131,7 +131,9 @@ impl Volumes {
     /// A volume by id or name.
     pub(crate) fn get(&self, id: &str) -> Result<Option<Volume>> {
         let found = self.list()?.into_iter();
-        Ok(found.into_iter().find(|volume| volume.id == id || volume.name == id))
+        Ok(found
+            .into_iter()
+            .find(|volume| volume.id == id || volume.name == id))
     }
 
     /// The owner's volumes, by name.

@@ -28,7 +28,9 @@ pub(super) fn detect() -> io::Result<Cgroups> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let hierarchies = hierarchies(&mounts);
-    let v2 = hierarchies.iter().find(|hierarchy| hierarchy.version == "cgroup2");
+    let v2 = hierarchies
+        .iter()
+        .find(|hierarchy| hierarchy.version == "cgroup2");
     let mut reasons = Vec::new();
     if let Some(hierarchy) = v2 {
         match unified(hierarchy, own_path(&own, "")) {
@@ -46,7 +48,9 @@ pub(super) fn detect() -> io::Result<Cgroups> {
         }
     }
     if controllers.is_empty() {
-        reasons.push("no controller of version 1 can be written; run as root, or use a host with cgroup v2".to_owned());
+        reasons.push(
+            "no controller of version 1 can be written; run as root, or use a host with cgroup v2".to_owned(),
+        );
         return Ok(Cgroups::None {
             reason: reasons.join("; "),
         });
@@ -80,7 +84,10 @@ fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
     own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-        controllers.split(',').any(|other| other == controller).then_some(path)
+        controllers
+            .split(',')
+            .any(|other| other == controller)
+            .then_some(path)
     })
 }
 

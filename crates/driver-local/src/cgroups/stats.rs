@@ -22,7 +22,8 @@ pub(super) fn block_io_v1(text: &str) -> BlockIoStats {
 pub(super) fn block_io_v2(text: &str) -> BlockIoStats {
     let sum = |key: &str| {
         let fields = text.split_whitespace();
-        let counts = fields.filter_map(|field| field.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok());
+        let counts =
+            fields.filter_map(|field| field.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok());
         Some(counts.sum())
     };
     BlockIoStats {
@@ -38,7 +39,10 @@ pub(super) fn network(text: &str) -> NetworkStats {
         let Some((name, counters)) = line.split_once(':') else {
             continue;
         };
-        let counters: Vec<u64> = counters.split_whitespace().filter_map(|count| count.parse().ok()).collect();
+        let counters: Vec<u64> = counters
+            .split_whitespace()
+            .filter_map(|count| count.parse().ok())
+            .collect();
         if name.trim() == "lo" || counters.len() < 10 {
             continue;
         }
@@ -67,6 +71,9 @@ mod tests {
     fn interfaces_but_loopback_are_added() {
         let text = "Inter-|   Receive\n face |bytes\n    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  eth0:100 2 0 0 0 0 0 0 50 1 0 0 0 0 0 0\n";
         let stats = network(text);
-        assert_eq!((stats.rx_bytes, stats.rx_packets, stats.tx_bytes, stats.tx_packets), (100, 2, 50, 1));
+        assert_eq!(
+            (stats.rx_bytes, stats.rx_packets, stats.tx_bytes, stats.tx_packets),
+            (100, 2, 50, 1)
+        );
     }
 }

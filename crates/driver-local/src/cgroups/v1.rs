@@ -47,9 +47,9 @@ impl V1 {
             cpu: of("cpu"),
             memory: match (of("memory"), self.limits_swap()) {
                 (memory, true) => memory,
-                (memory, false) if memory.is_supported() => {
-                    Support::emulated("the kernel does not limit swap beside memory; boot it with swapaccount=1")
-                }
+                (memory, false) if memory.is_supported() => Support::emulated(
+                    "the kernel does not limit swap beside memory; boot it with swapaccount=1",
+                ),
                 (memory, false) => memory,
             },
             pids: of("pids"),
@@ -90,7 +90,12 @@ impl V1 {
     }
 
     /// Sets the limits. `before` are those that hold now, if any do.
-    pub(super) fn limit(&self, id: &str, limits: &ResourceLimits, before: Option<&ResourceLimits>) -> io::Result<()> {
+    pub(super) fn limit(
+        &self,
+        id: &str,
+        limits: &ResourceLimits,
+        before: Option<&ResourceLimits>,
+    ) -> io::Result<()> {
         if let Some(memory) = self.directory("memory", id) {
             let grows = before.is_some_and(|before| limits.memory > before.memory);
             self.limit_memory(&memory, bytes(limits.memory), grows)?;
@@ -114,7 +119,9 @@ impl V1 {
         if grows {
             files.reverse();
         }
-        files.into_iter().try_for_each(|file| files::write(memory, file, bytes))
+        files
+            .into_iter()
+            .try_for_each(|file| files::write(memory, file, bytes))
     }
 
     pub(super) fn set_frozen(&self, id: &str, frozen: bool) -> io::Result<()> {
@@ -128,14 +135,21 @@ impl V1 {
                 return Ok(());
             }
             if begin.elapsed() > FREEZE_LIMIT {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "a process does not freeze"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a process does not freeze",
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     pub(super) fn stats(&self, id: &str) -> io::Result<ContainerStats> {
-        let first = self.directories(id).into_iter().next().ok_or(io::ErrorKind::NotFound)?;
+        let first = self
+            .directories(id)
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::NotFound)?;
         // The error for a group that is gone.
         std::fs::metadata(&first)?;
         let mut read = ContainerStats {
@@ -145,7 +159,10 @@ impl V1 {
         if let Some(usage) = self.directory("cpuacct", id) {
             read.cpu.usage_nanos = files::number(&usage, "cpuacct.usage");
         }
-        if let Some(text) = self.directory("cpu", id).and_then(|cpu| files::read(&cpu, "cpu.stat").ok()) {
+        if let Some(text) = self
+            .directory("cpu", id)
+            .and_then(|cpu| files::read(&cpu, "cpu.stat").ok())
+        {
             read.cpu.throttled_periods = files::keyed(&text, "nr_throttled");
             read.cpu.throttled_nanos = files::keyed(&text, "throttled_time");
         }

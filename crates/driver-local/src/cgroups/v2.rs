@@ -63,14 +63,21 @@ impl V2 {
         // The kernel would kill to reach a limit below what is in use, rather than refuse it.
         let wanted = bytes(limits.memory);
         if files::number(&directory, "memory.current").is_some_and(|current| current > wanted) {
-            let message = format!("{}: more than {wanted} bytes are in use", directory.join("memory.max").display());
+            let message = format!(
+                "{}: more than {wanted} bytes are in use",
+                directory.join("memory.max").display()
+            );
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
         }
         files::write(&directory, "memory.max", wanted)?;
         if directory.join("memory.swap.max").exists() {
             files::write(&directory, "memory.swap.max", 0)?;
         }
-        files::write(&directory, "cpu.max", format!("{} {PERIOD_US}", quota_us(limits.cpu)))?;
+        files::write(
+            &directory,
+            "cpu.max",
+            format!("{} {PERIOD_US}", quota_us(limits.cpu)),
+        )?;
         files::write(&directory, "pids.max", limits.pids)
     }
 
@@ -84,7 +91,10 @@ impl V2 {
                 return Ok(());
             }
             if begin.elapsed() > FREEZE_LIMIT {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "a process does not freeze"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a process does not freeze",
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }

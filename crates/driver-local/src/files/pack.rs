@@ -21,7 +21,9 @@ pub(super) struct Found {
 
 /// Looks for a path, following symbolic links in the root as `docker cp` does on the way but not at the end.
 pub(super) fn find(root: &Root, path: &Path) -> io::Result<Found> {
-    let is_root = path.components().all(|component| !matches!(component, std::path::Component::Normal(_)));
+    let is_root = path
+        .components()
+        .all(|component| !matches!(component, std::path::Component::Normal(_)));
     if is_root {
         return Ok(Found {
             path: root.dir(path)?,

@@ -48,7 +48,10 @@ fn relative(path: &[u8]) -> io::Result<PathBuf> {
             Component::Normal(name) => relative.push(name),
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                let message = format!("the archive has the entry {}, which leads out of its directory", path.display());
+                let message = format!(
+                    "the archive has the entry {}, which leads out of its directory",
+                    path.display()
+                );
                 return Err(io::Error::new(ErrorKind::InvalidInput, message));
             }
         }
@@ -56,7 +59,12 @@ fn relative(path: &[u8]) -> io::Result<PathBuf> {
     Ok(relative)
 }
 
-fn place_entry(root: &Root, target: &Path, entry: &mut Entry<'_, impl Read>, place: &Place) -> io::Result<()> {
+fn place_entry(
+    root: &Root,
+    target: &Path,
+    entry: &mut Entry<'_, impl Read>,
+    place: &Place,
+) -> io::Result<()> {
     let kind = entry.header().entry_type();
     let is_directory = place.file_type()? == Some(FileType::Directory);
     if kind == EntryType::Directory {
@@ -67,7 +75,10 @@ fn place_entry(root: &Root, target: &Path, entry: &mut Entry<'_, impl Read>, pla
         return own(entry, place);
     }
     if is_directory {
-        let message = format!("{} is a directory, and the archive has something else of that name", place.name.display());
+        let message = format!(
+            "{} is a directory, and the archive has something else of that name",
+            place.name.display()
+        );
         return Err(io::Error::new(ErrorKind::IsADirectory, message));
     }
     match kind {
@@ -77,12 +88,16 @@ fn place_entry(root: &Root, target: &Path, entry: &mut Entry<'_, impl Read>, pla
             io::copy(entry, &mut file)?;
         }
         EntryType::Symlink => {
-            let link = entry.link_name_bytes().ok_or_else(|| broken("a link without a target"))?;
+            let link = entry
+                .link_name_bytes()
+                .ok_or_else(|| broken("a link without a target"))?;
             place.remove_all()?;
             place.symlink(OsStr::from_bytes(&link))?;
         }
         EntryType::Link => {
-            let link = entry.link_name_bytes().ok_or_else(|| broken("a link without a target"))?;
+            let link = entry
+                .link_name_bytes()
+                .ok_or_else(|| broken("a link without a target"))?;
             let existing = root.place(&target.join(relative(&link)?))?;
             place.remove_all()?;
             return place.link(&existing);
@@ -112,7 +127,11 @@ fn own(entry: &Entry<'_, impl Read>, place: &Place) -> io::Result<()> {
 }
 
 fn mtime(entry: &Entry<'_, impl Read>) -> Timestamps {
-    let seconds = entry.header().mtime().ok().and_then(|seconds| i64::try_from(seconds).ok());
+    let seconds = entry
+        .header()
+        .mtime()
+        .ok()
+        .and_then(|seconds| i64::try_from(seconds).ok());
     let time = Timespec {
         tv_sec: seconds.unwrap_or_default(),
         tv_nsec: 0,

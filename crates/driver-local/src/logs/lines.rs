@@ -50,14 +50,26 @@ mod tests {
         let mut splitter = Splitter::default();
         let mut split = |stream, text: &'static str| {
             let data = Bytes::from_static(text.as_bytes());
-            let pieces = splitter.split(Frame { stream, time: 1, data });
+            let pieces = splitter.split(Frame {
+                stream,
+                time: 1,
+                data,
+            });
             pieces
                 .iter()
-                .map(|piece| (String::from_utf8_lossy(&piece.data).into_owned(), piece.begins_line))
+                .map(|piece| {
+                    (
+                        String::from_utf8_lossy(&piece.data).into_owned(),
+                        piece.begins_line,
+                    )
+                })
                 .collect::<Vec<_>>()
         };
         let (out, err) = (OutputStream::Stdout, OutputStream::Stderr);
-        assert_eq!(split(out, "a\nb"), [("a\n".to_owned(), true), ("b".to_owned(), true)]);
+        assert_eq!(
+            split(out, "a\nb"),
+            [("a\n".to_owned(), true), ("b".to_owned(), true)]
+        );
         assert_eq!(split(err, "e\n"), [("e\n".to_owned(), true)]);
         assert_eq!(split(out, "c\n"), [("c\n".to_owned(), false)]);
         assert_eq!(split(out, "d"), [("d".to_owned(), true)]);

@@ -53,7 +53,9 @@ impl Reader {
             while at + HEADER as u64 <= size {
                 file.seek(SeekFrom::Start(at))?;
                 file.read_exact(&mut header)?;
-                let Some((_, length, _)) = parse(&header) else { break };
+                let Some((_, length, _)) = parse(&header) else {
+                    break;
+                };
                 let next = at + (HEADER + length) as u64;
                 if next > size {
                     break;
@@ -118,7 +120,11 @@ impl Reader {
             }
             let mut frame = self.pending.split_to(HEADER + length).freeze();
             frames.push(Frame {
-                stream: if stream == 1 { OutputStream::Stdout } else { OutputStream::Stderr },
+                stream: if stream == 1 {
+                    OutputStream::Stdout
+                } else {
+                    OutputStream::Stderr
+                },
                 time,
                 data: frame.split_off(HEADER),
             });
@@ -135,7 +141,15 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
         Err(error) => return Err(error),
     };
     let mut numbers: Vec<u64> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".log")?.parse().ok())
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_suffix(".log")?
+                .parse()
+                .ok()
+        })
         .collect();
     numbers.sort_unstable();
     Ok(numbers)
@@ -204,7 +218,11 @@ mod tests {
     #[test]
     fn a_torn_frame_and_what_is_no_frame_are_passed_over() {
         let directory = tempfile::tempdir().unwrap();
-        append(directory.path(), 0, &[frame(b"a"), frame(b"torn")[..HEADER + 2].to_vec()].concat());
+        append(
+            directory.path(),
+            0,
+            &[frame(b"a"), frame(b"torn")[..HEADER + 2].to_vec()].concat(),
+        );
         append(directory.path(), 1, &[frame(b"b"), vec![0xff; 64]].concat());
         append(directory.path(), 2, &frame(b"c"));
         let mut reader = Reader::at_start(directory.path());
@@ -222,9 +240,19 @@ mod tests {
     #[test]
     fn the_end_is_after_the_last_whole_frame() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Reader::at_end(directory.path()).unwrap().read().unwrap().is_empty());
+        assert!(
+            Reader::at_end(directory.path())
+                .unwrap()
+                .read()
+                .unwrap()
+                .is_empty()
+        );
         let torn = frame(b"later");
-        append(directory.path(), 3, &[frame(b"before"), torn[..HEADER + 1].to_vec()].concat());
+        append(
+            directory.path(),
+            3,
+            &[frame(b"before"), torn[..HEADER + 1].to_vec()].concat(),
+        );
         let mut reader = Reader::at_end(directory.path()).unwrap();
         assert!(reader.read().unwrap().is_empty());
         append(directory.path(), 3, &torn[HEADER + 1..]);

@@ -20,7 +20,12 @@ pub(super) fn allowed(capabilities: u64) -> BTreeSet<i64> {
         .iter()
         .filter(|(capability, _)| capabilities & 1 << capability != 0)
         .flat_map(|(_, calls)| calls.iter());
-    ALWAYS.iter().chain(OF_ARCHITECTURE).chain(granted).copied().collect()
+    ALWAYS
+        .iter()
+        .chain(OF_ARCHITECTURE)
+        .chain(granted)
+        .copied()
+        .collect()
 }
 
 /// Capabilities by number, and the calls that each opens.
@@ -32,23 +37,60 @@ const BY_CAPABILITY: &[(u32, &[i64])] = &[
     // CAP_SYS_CHROOT
     (18, &[SYS_chroot]),
     // CAP_SYS_PTRACE
-    (19, &[SYS_kcmp, SYS_pidfd_getfd, SYS_process_madvise, SYS_process_vm_readv, SYS_process_vm_writev]),
+    (
+        19,
+        &[
+            SYS_kcmp,
+            SYS_pidfd_getfd,
+            SYS_process_madvise,
+            SYS_process_vm_readv,
+            SYS_process_vm_writev,
+        ],
+    ),
     // CAP_SYS_PACCT
     (20, &[SYS_acct]),
     // CAP_SYS_ADMIN
     (
         21,
         &[
-            SYS_bpf, SYS_clone, SYS_fanotify_init, SYS_fsconfig, SYS_fsmount, SYS_fsopen, SYS_fspick,
-            SYS_lookup_dcookie, SYS_mount, SYS_mount_setattr, SYS_move_mount, SYS_open_tree, SYS_perf_event_open,
-            SYS_pivot_root, SYS_quotactl, SYS_quotactl_fd, SYS_setdomainname, SYS_sethostname, SYS_setns, SYS_swapoff,
-            SYS_swapon, SYS_syslog, SYS_umount2, SYS_unshare,
+            SYS_bpf,
+            SYS_clone,
+            SYS_fanotify_init,
+            SYS_fsconfig,
+            SYS_fsmount,
+            SYS_fsopen,
+            SYS_fspick,
+            SYS_lookup_dcookie,
+            SYS_mount,
+            SYS_mount_setattr,
+            SYS_move_mount,
+            SYS_open_tree,
+            SYS_perf_event_open,
+            SYS_pivot_root,
+            SYS_quotactl,
+            SYS_quotactl_fd,
+            SYS_setdomainname,
+            SYS_sethostname,
+            SYS_setns,
+            SYS_swapoff,
+            SYS_swapon,
+            SYS_syslog,
+            SYS_umount2,
+            SYS_unshare,
         ],
     ),
     // CAP_SYS_BOOT
     (22, &[SYS_reboot]),
     // CAP_SYS_NICE
-    (23, &[SYS_get_mempolicy, SYS_mbind, SYS_set_mempolicy, SYS_set_mempolicy_home_node]),
+    (
+        23,
+        &[
+            SYS_get_mempolicy,
+            SYS_mbind,
+            SYS_set_mempolicy,
+            SYS_set_mempolicy_home_node,
+        ],
+    ),
     // CAP_SYS_TIME
     (25, &[SYS_settimeofday, SYS_clock_settime]),
     // CAP_SYS_TTY_CONFIG
