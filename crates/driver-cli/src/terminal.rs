@@ -80,8 +80,9 @@ mod tests {
 
     const MESSAGE: &str = "a panic in raw mode";
 
-    #[test]
-    #[ignore = "the test below runs it, on a terminal of its own"]
+    /// Tells this test that it is the program on the terminal.
+    const INSIDE: &str = "DRIVER_TEST_PANIC_IN_RAW_MODE";
+
     fn panic_in_raw_mode() {
         restore_on_panic();
         // Where a panic aborts, nothing is dropped: only the hook can restore.
@@ -93,15 +94,18 @@ mod tests {
 
     #[test]
     fn a_panic_restores_the_terminal_and_is_readable() {
+        if std::env::var_os(INSIDE).is_some() {
+            panic_in_raw_mode();
+        }
         let OpenptyResult { master, slave } = openpty(None, None).unwrap();
         let stream = || Stdio::from(slave.try_clone().unwrap());
         let mut program = Command::new(std::env::current_exe().unwrap())
             .args([
-                "terminal::tests::panic_in_raw_mode",
+                "terminal::tests::a_panic_restores_the_terminal_and_is_readable",
                 "--exact",
-                "--ignored",
                 "--nocapture",
             ])
+            .env(INSIDE, "1")
             .stdin(stream())
             .stderr(stream())
             .stdout(Stdio::null())
