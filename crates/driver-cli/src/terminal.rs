@@ -69,6 +69,8 @@ pub(crate) fn stdin_is_terminal() -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::fs::File;
     use std::io::Read;
     use std::process::{Command, Stdio};
