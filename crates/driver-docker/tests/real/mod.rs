@@ -1,5 +1,7 @@
 //! A real engine for one test: an owner of its own, an image of its own, and nothing left at the end.
 
+#![allow(dead_code, reason = "each test program uses a part")]
+
 pub(crate) mod proxy;
 
 use driver_docker::{DockerDriver, DockerOptions, Host};
@@ -40,6 +42,11 @@ impl RealEngine {
         let options = ImportOptions::new(&engine.image);
         driver.import_image(&options, stream).await.unwrap();
         Some(engine)
+    }
+
+    /// The owner of all that the test makes.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// A driver of this test's owner on the engine, seen at `host`.
