@@ -6,20 +6,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use driver_types::{
-    ContainerConfig, ContainerInstance, DriverError, Enforcement, MountType, PullPolicy, Result, Support,
-    Violation,
+    Capability, ContainerConfig, ContainerInstance, DriverError, Enforcement, MountType, PullPolicy,
+    PullRequest, Result, Support, Violation,
 };
 use driver_validation::{ValidatedConfig, check_capabilities, check_capacity, validate_config};
+use futures_util::TryStreamExt;
 
 use crate::containers::unwritable;
 use crate::core::{Core, blocking, detached};
+use crate::images::{HOST, Locked};
 use crate::layout::ContainerDir;
 use crate::lock::FileLock;
 use crate::names::Claim;
 use crate::query::describe;
 use crate::spec::{ImageSpec, Spec};
 use crate::time::now_ms;
-use crate::{disk, etc, id, lifecycle};
+use crate::{disk, etc, id, image_calls, lifecycle};
 
 /// Makes a container without starting it.
 pub(crate) async fn create_container(
@@ -41,17 +43,38 @@ pub(crate) fn check(core: &Core, config: &ValidatedConfig) -> Result<()> {
 }
 
 /// The image by the pull policy; it is here afterwards.
-async fn resolve_image(core: &Arc<Core>, config: &ValidatedConfig) -> Result<ImageSpec> {
-    let reference = config.image.clone();
-    let images = Arc::clone(&core.images);
-    let found = blocking(move || images.resolve(&reference)).await?;
-    found.ok_or_else(|| {
-        let error = DriverError::image_not_found(&config.image);
-        match config.pull_policy {
-            PullPolicy::Never => error.with_context("pullPolicy", "never"),
-            PullPolicy::Missing | PullPolicy::Always => error,
-        }
+async fn resolve_image(core: &Arc<Core>, config: &ValidatedConfig) -> Result<Resolved> {
+    let is_pinned = config.image == HOST || config.image_reference()?.is_image_id();
+    let always = config.pull_policy == PullPolicy::Always && !is_pinned;
+    if !always && let Some(found) = find_image(core, &config.image).await? {
+        return Ok(found);
+    }
+    let missing = || DriverError::image_not_found(&config.image);
+    if config.pull_policy == PullPolicy::Never {
+        return Err(missing().with_context("pullPolicy", "never"));
+    }
+    if is_pinned || !core.capabilities.supports(Capability::PullImage) {
+        return Err(missing());
+    }
+    let progress = image_calls::pull_image(core, &PullRequest::new(&config.image)).await?;
+    progress.try_for_each(async |_| Ok(())).await?;
+    find_image(core, &config.image).await?.ok_or_else(missing)
+}
+
+/// An image that cannot be removed before the container is there.
+struct Resolved {
+    image: ImageSpec,
+    held: Locked,
+}
+
+async fn find_image(core: &Core, reference: &str) -> Result<Option<Resolved>> {
+    let (images, reference) = (Arc::clone(&core.images), reference.to_owned());
+    blocking(move || {
+        let held = images.hold()?;
+        let found = images.resolve(&reference)?;
+        Ok(found.map(|image| Resolved { image, held }))
     })
+    .await
 }
 
 /// The volumes that do not exist, and the host directories that do not.
@@ -81,22 +104,21 @@ fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
 
 /// How the limits of a container are held.
 fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
-    use driver_types::Capability as C;
     let of = |capability| core.capabilities.get(capability);
     Enforcement {
-        cpu: of(C::CpuLimit),
-        memory: of(C::MemoryLimit),
+        cpu: of(Capability::CpuLimit),
+        memory: of(Capability::MemoryLimit),
         // A read-only root writes nothing: there the limit holds by itself.
         disk: if config.security.read_only {
             Support::native()
         } else {
-            of(C::DiskLimit)
+            of(Capability::DiskLimit)
         },
-        pids: of(C::PidsLimit),
+        pids: of(Capability::PidsLimit),
     }
 }
 
-async fn make(core: &Arc<Core>, config: ValidatedConfig, image: ImageSpec) -> Result<Unclaimed> {
+async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
     let config = config.into_inner();
     check_volumes(core, &config)?;
     loop {
@@ -139,10 +161,12 @@ async fn make(core: &Arc<Core>, config: ValidatedConfig, image: ImageSpec) -> Re
             name,
             owner: core.owner.to_string(),
             config,
-            image,
+            image: resolved.image,
             created_at: now_ms(),
         };
-        return draft.finish(core, spec).await;
+        let made = draft.finish(core, spec).await;
+        drop(resolved.held);
+        return made;
     }
 }
 

@@ -39,6 +39,18 @@ impl LocalDriver {
         Ok(Self { core: Arc::new(core) })
     }
 
+    /// Takes the images of an archive that `docker save` wrote, or of an OCI image layout in a tar; gzip and zstd are undone.
+    /// Their references come from the archive. A repeat changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `FILE_SYSTEM_ERROR` for an archive without images, a broken one, a digest that does not fit, or an image that is not made
+    /// for this machine.
+    pub async fn load_images(&self, archive: ByteStream) -> Result<Vec<Image>> {
+        self.within(Op::ImportImage, image_calls::load_images(&self.core, archive))
+            .await
+    }
+
     async fn within<T>(&self, operation: Op, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         self.core.within(operation, Duration::ZERO, work).await
     }

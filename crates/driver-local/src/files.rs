@@ -18,10 +18,10 @@ use driver_types::{ByteStream, ContainerStatus, DriverError, Operation, Result};
 use futures_util::{TryStreamExt, stream};
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
-use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::DRIVER_NAME;
 use crate::core::{Core, Turn, blocking};
+use crate::images::StreamReader;
 use crate::rootfs::Root;
 use crate::shim::{self, ShimProcess};
 use crate::{launch, process};
@@ -42,7 +42,7 @@ pub(crate) async fn copy_into(core: &Arc<Core>, id: &str, path: &str, archive: B
     driver_validation::validate_path(path)?;
     let held = hold(core, id).await?;
     let (archive, failure) = watched(archive);
-    let reader = SyncIoBridge::new(StreamReader::new(archive.map_err(io::Error::other)));
+    let reader = StreamReader::new(archive);
     let target = path.to_owned();
     let unpacked = blocking(move || {
         let result = unpack::unpack(&held.root, Path::new(&target), reader);

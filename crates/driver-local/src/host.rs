@@ -120,20 +120,6 @@ impl Host {
         checks.extend(limits.map(|(name, support)| of_support(name, support)));
         Preflight { checks }
     }
-
-    /// Why no container can be made here, if so.
-    pub(crate) fn obstacle(&self) -> Option<String> {
-        let failed = self
-            .preflight()
-            .checks
-            .into_iter()
-            .find(|check| check.status == CheckStatus::Fail)?;
-        Some(format!(
-            "{}: {}",
-            failed.message,
-            failed.remedy.unwrap_or_default()
-        ))
-    }
 }
 
 fn check(name: &str, holds: bool, good: &str, bad: &str, remedy: &str) -> PreflightCheck {

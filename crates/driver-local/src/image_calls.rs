@@ -5,12 +5,12 @@ use std::sync::Arc;
 use driver_types::{
     BoxStream, ByteStream, DriverError, EventKind, Image, ImportOptions, PullProgress, PullRequest, Result,
 };
+#[cfg(feature = "pull")]
 use futures_util::TryStreamExt;
-use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::containers::Containers;
 use crate::core::{Core, blocking};
-use crate::images::ImageStore;
+use crate::images::{ImageStore, StreamReader};
 
 /// Pulls an image.
 #[cfg(feature = "pull")]
@@ -42,12 +42,20 @@ pub(crate) async fn import_image(
 ) -> Result<Image> {
     driver_validation::validate_import_options(options)?;
     let options = options.clone();
-    let reader = StreamReader::new(archive.map_err(std::io::Error::other));
-    // A caller who goes away drops the stream's other end, and the import ends with an error and leaves nothing.
-    let reader = SyncIoBridge::new(reader);
+    let reader = StreamReader::new(archive);
     let image = call(core, move |images| images.import(&options, reader)).await?;
     tell_added(&core.containers, &image);
     Ok(image)
+}
+
+/// Takes the images of an archive of `docker save` or of an OCI image layout.
+pub(crate) async fn load_images(core: &Arc<Core>, archive: ByteStream) -> Result<Vec<Image>> {
+    let reader = StreamReader::new(archive);
+    let images = call(core, move |images| images.load(reader)).await?;
+    images
+        .iter()
+        .for_each(|image| tell_added(&core.containers, image));
+    Ok(images)
 }
 
 /// All images.

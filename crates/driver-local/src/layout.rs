@@ -138,10 +138,6 @@ impl ContainerDir {
         matches!(FileLock::try_acquire(&self.shim_lock()), Ok(None))
     }
 
-    pub(crate) fn shim_socket(&self) -> PathBuf {
-        self.path.join("shim.sock")
-    }
-
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }

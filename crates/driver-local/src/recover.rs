@@ -47,8 +47,19 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             }
         }
     }
-    let layout = core.layout.clone();
-    blocking(move || trash::empty(&layout).map_err(|error| unreadable(&error))).await?;
+    let used = core.containers.list(true)?;
+    let (layout, images) = (core.layout.clone(), Arc::clone(&core.images));
+    blocking(move || {
+        let in_use = |layer: &str| {
+            let mut layers = used.iter().flat_map(|user| &user.spec.image.layers);
+            layers.any(|other| other == layer)
+        };
+        let swept = images.remove_old_hosts(in_use);
+        swept
+            .and(trash::empty(&layout))
+            .map_err(|error| unreadable(&error))
+    })
+    .await?;
     Ok(report)
 }
 

@@ -199,16 +199,6 @@ impl Place {
         Ok(rustix::fs::mknodat(&self.parent, &self.name, kind, mode, device)?)
     }
 
-    /// Renames what is there, replacing what `to` names as `rename(2)` does.
-    pub(crate) fn rename(&self, to: &Self) -> io::Result<()> {
-        Ok(rustix::fs::renameat(
-            &self.parent,
-            &self.name,
-            &to.parent,
-            &to.name,
-        )?)
-    }
-
     /// Removes what is there, a directory with all that is in it. Nothing there is fine.
     pub(crate) fn remove_all(&self) -> io::Result<()> {
         if unlinked(&self.parent, &self.name)? {
@@ -324,15 +314,16 @@ impl Place {
         Ok(names.map(|name| OsStr::from_bytes(name).to_owned()).collect())
     }
 
+    /// The places in the directory that is there, in the order in which the file system gives them.
+    #[cfg(test)]
+    pub(crate) fn children(&self) -> io::Result<Vec<OsString>> {
+        names_in(&self.open(OFlags::RDONLY | OFlags::DIRECTORY)?)
+    }
+
     /// Where a symbolic link points to.
     pub(crate) fn read_link(&self) -> io::Result<OsString> {
         let target = rustix::fs::readlinkat(&self.parent, &self.name, Vec::new())?;
         Ok(OsStr::from_bytes(target.as_bytes()).to_owned())
-    }
-
-    /// The places in the directory that is there, in the order in which the file system gives them.
-    pub(crate) fn children(&self) -> io::Result<Vec<OsString>> {
-        names_in(&self.open(OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
     /// A path that leads here and nowhere else: only the last component is looked up. For calls that take no descriptor

@@ -18,6 +18,7 @@ pub(super) const MAX_DOCUMENT: u64 = 4 << 20;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
+    #[cfg(feature = "pull")]
     #[serde(default)]
     pub(super) media_type: String,
     pub(super) digest: String,

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use driver_types::{Image, ImportOptions, Result};
 use tar::{EntryType, Header};
 
-use super::{ImageStore, Limits};
+use super::ImageStore;
+use super::unpack::Limits;
 use crate::layout::Layout;
 
 /// A tar whose headers say whatever a test wants.
