@@ -39,7 +39,8 @@ pub(crate) async fn create_container(
 /// What can be refused without looking at other objects.
 pub(crate) fn check(core: &Core, config: &ValidatedConfig) -> Result<()> {
     check_capabilities(config, &core.capabilities)?;
-    check_capacity(&config.resources, &core.host.capacity())
+    check_capacity(&config.resources, &core.host.capacity())?;
+    core.host.require()
 }
 
 /// The image by the pull policy; it is here afterwards.

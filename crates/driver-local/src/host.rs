@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use driver_types::{
+    DriverError, Result,
     Capabilities, Capability as C, CheckStatus, Preflight, PreflightCheck, ResourceLimits, Support,
     SupportLevel,
 };
@@ -78,6 +79,21 @@ impl Host {
             .with(C::PidsLimit, self.held.pids.clone())
             .with(C::Pause, self.held.freezer.clone())
             .with(C::UpdateResources, self.held.memory.clone())
+    }
+
+    /// Refuses where no container can be made at all.
+    ///
+    /// # Errors
+    ///
+    /// `CONTAINER_CREATION_FAILED`, permanent, with the first failed check of [`preflight`](Self::preflight) and its remedy.
+    pub(crate) fn require(&self) -> Result<()> {
+        let checks = self.preflight().checks;
+        let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) else {
+            return Ok(());
+        };
+        let remedy = failed.remedy.as_deref().unwrap_or_default();
+        let message = format!("this host cannot run containers: {}; {remedy}", failed.message);
+        Err(DriverError::container_creation(message).permanent())
     }
 
     /// What the host has and lacks, with remedies.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
 use driver_local::{LocalDriver, LocalOptions};
-use driver_types::ContainerDriver;
+use driver_types::{CheckStatus, ContainerDriver};
 
 fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
@@ -40,9 +40,16 @@ impl DriverFactory for LocalFactory {
             .state_dir(&self.state)
             .owner(&options.owner)
             .deadlines(options.deadlines.clone());
-        match LocalDriver::open(options) {
-            Ok(driver) => Ok(Arc::new(driver)),
-            Err(error) => Err(Unavailable(error.to_string())),
+        let unavailable = |error: driver_types::DriverError| Unavailable(error.to_string());
+        let driver = LocalDriver::open(options).map_err(unavailable)?;
+        let checks = driver.preflight().await.map_err(unavailable)?.checks;
+        match checks.iter().find(|check| check.status == CheckStatus::Fail) {
+            None => Ok(Arc::new(driver)),
+            Some(failed) => Err(Unavailable(format!(
+                "{}; {}",
+                failed.message,
+                failed.remedy.as_deref().unwrap_or("no remedy is known")
+            ))),
         }
     }
 
