@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use driver_types::{
-    DriverError, Result,
-    Capabilities, Capability as C, CheckStatus, Preflight, PreflightCheck, ResourceLimits, Support,
-    SupportLevel,
+    Capabilities, Capability as C, CheckStatus, DriverError, Preflight, PreflightCheck, ResourceLimits,
+    Result, Support, SupportLevel,
 };
 use driver_validation::Capacity;
 
