@@ -1,98 +1,19 @@
 //! Running a process in a container to its end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use driver_types::{DriverError, ExecResult, ExecSpec, Operation, ProcessFrame, ProcessHandle, Result};
+use driver_exec_guard::client;
+use driver_types::{ExecResult, ExecSpec, Operation, Result};
 use driver_validation::validate_exec_spec;
 
 use crate::engine::Engine;
 use crate::exec_stream;
-
-/// What the guard may take beyond the time-out: it ends the tree by TERM, a second later by KILL, and gives up after
-/// ten. Later than this it cannot act: its container is paused, or the connection is dead.
-const LATE: Duration = Duration::from_secs(30);
 
 /// Runs a process and collects what it writes. Dropping this future drops the handle, and that ends the tree.
 pub(crate) async fn exec(engine: &Arc<Engine>, id: &str, spec: &ExecSpec) -> Result<ExecResult> {
     validate_exec_spec(spec)?;
     let started = Instant::now();
     let handle = exec_stream::start(engine, Operation::Exec, id, spec).await?;
-    let cap = spec
-        .max_output_bytes
-        .unwrap_or(ExecSpec::DEFAULT_MAX_OUTPUT_BYTES);
-    let collected = collect(handle, usize::try_from(cap).unwrap_or(usize::MAX), started);
-    match spec.timeout_ms {
-        None => collected.await,
-        Some(ms) => {
-            let limit = Duration::from_millis(ms) + LATE;
-            let late = |_| DriverError::timeout(Operation::Exec.name(), ms);
-            tokio::time::timeout(limit, collected).await.map_err(late)?
-        }
-    }
-}
-
-async fn collect(mut handle: ProcessHandle, cap: usize, started: Instant) -> Result<ExecResult> {
-    let (mut stdout, mut stderr) = (Capped::new(cap), Capped::new(cap));
-    while let Some(frame) = handle.next_frame().await {
-        match frame? {
-            ProcessFrame::Stdout { data } => stdout.push(&data),
-            ProcessFrame::Stderr { data } => stderr.push(&data),
-            ProcessFrame::Exit(exit) => {
-                return Ok(ExecResult {
-                    exit_code: exit.exit_code,
-                    signal: exit.signal,
-                    timed_out: exit.timed_out,
-                    stdout_truncated: stdout.truncated,
-                    stderr_truncated: stderr.truncated,
-                    stdout: stdout.kept.freeze().into(),
-                    stderr: stderr.kept.freeze().into(),
-                    duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                });
-            }
-        }
-    }
-    Err(DriverError::network(
-        "the stream of the process ended before the process",
-    ))
-}
-
-/// The beginning of a stream.
-struct Capped {
-    kept: BytesMut,
-    cap: usize,
-    truncated: bool,
-}
-
-impl Capped {
-    fn new(cap: usize) -> Self {
-        Self {
-            kept: BytesMut::new(),
-            cap,
-            truncated: false,
-        }
-    }
-
-    fn push(&mut self, data: &Bytes) {
-        let room = self.cap - self.kept.len();
-        self.truncated |= data.len() > room;
-        self.kept.extend_from_slice(&data[..room.min(data.len())]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_beyond_the_cap_is_dropped_and_told() {
-        let mut stream = Capped::new(5);
-        stream.push(&Bytes::from_static(b"abc"));
-        stream.push(&Bytes::from_static(b"de"));
-        assert!(!stream.truncated, "exactly the cap is not cut");
-        stream.push(&Bytes::from_static(b"f"));
-        assert!(stream.truncated);
-        assert_eq!(stream.kept.as_ref(), b"abcde");
-    }
+    client::collect(handle, spec, started).await
 }

@@ -1,50 +1,23 @@
 //! Opening an exec under the guard: the engine's two calls, and the guard's first words.
 
+use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use driver_exec_guard::{Decoder, Report, VERSION};
-use driver_types::{DriverError, ExecSpec, Operation, Result, TerminalSize};
+use driver_exec_guard::client::{self, Refusal, Session};
+use driver_types::{DriverError, ExecSpec, Operation, Result};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
 
 use crate::engine::Engine;
+use crate::exec_connection::Demuxed;
 use crate::failure::Failure;
-use crate::mux::{Channel, Demux};
 use crate::{error, guard, liveness};
 
-/// The size of a terminal where none is given.
-const DEFAULT_SIZE: TerminalSize = TerminalSize {
-    rows: 24,
-    columns: 80,
-};
-/// The most of an error text that is kept.
-const MAX_TEXT: usize = 4096;
-
-/// A connection to the guard of a started process.
-#[derive(Debug)]
-pub(crate) struct Session {
-    /// The engine's id of the exec.
+/// A started process: the engine's id of the exec, and the connection to its guard.
+pub(crate) struct Started {
     pub(crate) exec_id: String,
-    pub(crate) incoming: Incoming,
-}
-
-/// The reading side: from the engine's frames to the guard's reports. Also has the connection to write to.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) connection: TokioIo<Upgraded>,
-    pub(crate) reports: Reports,
-}
-
-/// Bytes of the connection as reports.
-#[derive(Debug, Default)]
-pub(crate) struct Reports {
-    demux: Demux,
-    decoder: Decoder,
-    /// What the guard, or the engine in its place, wrote that is no report.
-    text: Vec<u8>,
+    pub(crate) session: Session<Demuxed<TokioIo<Upgraded>>>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +48,7 @@ pub(crate) async fn open(
     operation: Operation,
     id: &str,
     spec: &ExecSpec,
-) -> Result<Session> {
+) -> Result<Started> {
     guard::require(engine, operation).await?;
     let inspect = engine.inspect(operation, id).await?;
     liveness::require_running(engine, &inspect)?;
@@ -88,24 +61,12 @@ pub(crate) async fn open(
         Ok(connection) => connection,
         Err(failure) => return Err(refused(engine, operation, id, failure).await),
     };
-    let reports = Reports::default();
-    let mut incoming = Incoming { connection, reports };
-    handshake(id, &mut incoming).await?;
-    Ok(Session { exec_id, incoming })
+    let session = greet(id, Demuxed::new(connection)).await?;
+    Ok(Started { exec_id, session })
 }
 
 async fn create(engine: &Engine, operation: Operation, id: &str, spec: &ExecSpec) -> Result<String> {
-    let mut options: Vec<String> = Vec::new();
-    if spec.tty {
-        let size = spec.terminal_size.unwrap_or(DEFAULT_SIZE);
-        options.extend(["--tty".into(), format!("{}x{}", size.rows, size.columns)]);
-    }
-    if spec.attach_stdin || spec.stdin.is_some() {
-        options.push("--stdin".into());
-    }
-    if let Some(ms) = spec.timeout_ms {
-        options.extend(["--timeout-ms".into(), ms.to_string()]);
-    }
+    let options = client::arguments(spec);
     let own = [guard::PATH]
         .into_iter()
         .chain(options.iter().map(String::as_str));
@@ -153,26 +114,27 @@ async fn refused(engine: &Engine, operation: Operation, id: &str, failure: Failu
 }
 
 /// Waits for the guard's first reports. Anything else is what the engine says in place of the guard.
-async fn handshake(id: &str, incoming: &mut Incoming) -> Result<()> {
-    let mut hello = false;
-    loop {
-        match incoming.next().await {
-            Ok(Some(Report::Hello(VERSION))) => hello = true,
-            Ok(Some(Report::Started)) if hello => return Ok(()),
-            Ok(Some(Report::StartFailed(message))) if hello => {
-                return Err(DriverError::exec_start(id, message));
-            }
-            Ok(Some(_)) => {
-                let message =
-                    "the container's exec guard is of another version of this driver; create it again";
-                return Err(DriverError::exec_start(id, message));
-            }
-            // The text is complete when the stream is.
-            Err(Failure::Malformed(_)) => {}
-            Ok(None) => return Err(not_started(id, &incoming.reports.text())),
-            Err(failure) => return Err(error::engine(failure)),
+async fn greet(
+    id: &str,
+    mut connection: Demuxed<TokioIo<Upgraded>>,
+) -> Result<Session<Demuxed<TokioIo<Upgraded>>>> {
+    let refusal = match client::greet(&mut connection).await {
+        Ok(decoder) => return Ok(Session::new(connection, decoder)),
+        Err(refusal) => refusal,
+    };
+    let (said, ended) = match refusal {
+        Refusal::StartFailed(message) => return Err(DriverError::exec_start(id, message)),
+        Refusal::OtherVersion => {
+            let message = "the container's exec guard is of another version of this driver; create it again";
+            return Err(DriverError::exec_start(id, message));
         }
-    }
+        Refusal::NoGuard { said, ended } => (said, ended),
+        // The text is complete when the stream is.
+        Refusal::Lost(error) if error.kind() == io::ErrorKind::InvalidData => (Vec::new(), false),
+        Refusal::Lost(error) => return Err(error::engine(Failure::Broken(error.to_string()))),
+    };
+    let text = connection.into_text(&said, ended).await;
+    Err(not_started(id, &text))
 }
 
 fn not_started(id: &str, text: &str) -> DriverError {
@@ -194,67 +156,4 @@ fn not_started(id: &str, text: &str) -> DriverError {
             text
         },
     )
-}
-
-impl Incoming {
-    /// The next report; `None` at the end of the stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Malformed`] for bytes that are no report; they are kept as text, and reading may go on.
-    pub(crate) async fn next(&mut self) -> Result<Option<Report>, Failure> {
-        let mut buffer = BytesMut::with_capacity(16 * 1024);
-        loop {
-            if let Some(report) = self.reports.decode()? {
-                return Ok(Some(report));
-            }
-            buffer.reserve(16 * 1024);
-            match self.connection.read_buf(&mut buffer).await {
-                Ok(0) => return Ok(None),
-                Ok(_) => self.reports.push(buffer.split().freeze())?,
-                Err(error) => return Err(Failure::Broken(error.to_string())),
-            }
-        }
-    }
-}
-
-impl Reports {
-    /// Adds bytes of the connection.
-    pub(crate) fn push(&mut self, mut bytes: Bytes) -> Result<(), Failure> {
-        let whole = bytes.clone();
-        loop {
-            match self.demux.next(&mut bytes) {
-                Ok(Some(piece)) if piece.channel == Channel::Stdout => self.decoder.push(&piece.data),
-                Ok(Some(piece)) => self.keep(&piece.data),
-                Ok(None) => return Ok(()),
-                // An engine that could not start the guard may write plain text.
-                Err(failure) => {
-                    self.keep(&whole);
-                    return Err(failure);
-                }
-            }
-        }
-    }
-
-    /// The next report.
-    pub(crate) fn decode(&mut self) -> Result<Option<Report>, Failure> {
-        let decoded = self.decoder.decode();
-        decoded.map_err(|error| {
-            let rest = self.decoder.rest().to_vec();
-            self.decoder = Decoder::default();
-            self.keep(&rest);
-            Failure::Malformed(error.to_string())
-        })
-    }
-
-    fn keep(&mut self, text: &[u8]) {
-        let room = MAX_TEXT.saturating_sub(self.text.len());
-        self.text.extend_from_slice(&text[..room.min(text.len())]);
-    }
-
-    /// What was written that is no report.
-    fn text(&self) -> String {
-        let rest = self.decoder.rest();
-        String::from_utf8_lossy(&[self.text.as_slice(), rest].concat()).into_owned()
-    }
 }

@@ -1,24 +1,22 @@
 //! Running a process in a container with a handle on it.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use driver_exec_guard::{Command, MAX_PAYLOAD};
-use driver_types::{
-    BoxStream, DriverError, ExecSpec, Operation, ProcessControl, ProcessExit, ProcessFrame, ProcessHandle,
-    Result, Signal, TerminalSize, Violation,
-};
+use driver_exec_guard::client::{self, killed};
+use driver_types::{DriverError, ExecSpec, Operation, ProcessExit, ProcessHandle, Result, Signal};
 use driver_validation::validate_exec_stream_spec;
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use serde::Deserialize;
 
 use crate::engine::Engine;
-use crate::exec_pump::{Order, Pump, State};
-use crate::{exec_pump, exec_session};
+use crate::error;
+use crate::exec_session::{self, Started};
+use crate::failure::Failure;
 
-/// Signals above the named ones: the guard, which has no unsafe code, cannot send them.
-const LAST_NAMED_SIGNAL: i32 = 31;
+/// How long the engine may take to note the end of an exec whose stream has ended.
+const NOTE_LIMIT: Duration = Duration::from_secs(5);
+const NOTE_POLL: Duration = Duration::from_millis(50);
 
 /// Starts a process and returns a handle on it.
 pub(crate) async fn exec_stream(engine: &Arc<Engine>, id: &str, spec: &ExecSpec) -> Result<ProcessHandle> {
@@ -33,222 +31,70 @@ pub(crate) async fn start(
     id: &str,
     spec: &ExecSpec,
 ) -> Result<ProcessHandle> {
-    let session = exec_session::open(engine, operation, id, spec).await?;
-    let Pump {
-        orders,
-        frames,
-        state,
-        room,
-    } = exec_pump::start(engine, id, session);
-    let control = ExecControl {
-        container: id.to_owned(),
-        orders: orders.clone(),
-        state,
-        stdin: Arc::new(Stdin {
-            container: id.to_owned(),
-            orders: orders.clone(),
-            room,
-            open: Mutex::new(spec.attach_stdin || spec.stdin.is_some() || spec.tty),
-        }),
-        tty: spec.tty,
-        detached: AtomicBool::new(false),
+    let Started { exec_id, session } = exec_session::open(engine, operation, id, spec).await?;
+    let (engine, container) = (Arc::clone(engine), id.to_owned());
+    let last_word = async move |cause| last_word(&engine, &container, &exec_id, cause).await;
+    Ok(client::serve(session, id, spec, last_word).await)
+}
+
+/// The stream has ended without the guard's last word: the guard was killed, with its container or by it, or the engine
+/// is gone. The engine knows.
+async fn last_word(
+    engine: &Engine,
+    container: &str,
+    exec_id: &str,
+    cause: Option<io::Error>,
+) -> Result<ProcessExit> {
+    let lost = || {
+        let cause = cause
+            .as_ref()
+            .map_or_else(|| "the engine closed it".to_owned(), ToString::to_string);
+        let message = format!("the connection to the process was lost: {cause}");
+        DriverError::network(message)
+            .with_operation(Operation::ExecStream.name())
+            .with_driver(crate::DRIVER_NAME)
     };
-    feed(&control.stdin, spec).await;
-    Ok(ProcessHandle::new(read(frames, orders), control))
-}
-
-/// Sends the stdin of the spec before anything that the handle writes.
-async fn feed(stdin: &Arc<Stdin>, spec: &ExecSpec) {
-    let (data, keep_open) = (spec.stdin.clone().unwrap_or_default().0, spec.attach_stdin);
-    if data.is_empty() && keep_open {
-        return;
+    match tokio::time::timeout(NOTE_LIMIT, noted_exit(engine, container, exec_id)).await {
+        Ok(Ok(exit)) => Ok(exit),
+        Ok(Err(error)) => Err(lost().with_source(error)),
+        Err(_) => Err(lost()),
     }
-    let stdin = Arc::clone(stdin);
-    let (begun, begins) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        let mut open = stdin.open.lock().await;
-        let _ = begun.send(());
-        // The process may end, or close its stdin, before it has read all.
-        let sent = stdin.send(data).await;
-        if *open && sent.is_ok() && !keep_open {
-            *open = false;
-            stdin.tell(Command::CloseStdin);
-        }
-    });
-    // The lock is held by now.
-    let _ = begins.await;
 }
 
-/// The frames; each one that is read lets the process write as much again.
-fn read(
-    frames: mpsc::UnboundedReceiver<Result<ProcessFrame>>,
-    orders: mpsc::UnboundedSender<Order>,
-) -> BoxStream<ProcessFrame> {
-    Box::pin(futures_util::stream::unfold(
-        (frames, orders),
-        |(mut frames, orders)| async move {
-            let frame = frames.recv().await?;
-            if let Ok(ProcessFrame::Stdout { data } | ProcessFrame::Stderr { data }) = &frame {
-                let _ = orders.send(Order::Tell(Command::Credit(data.len() as u32)));
+async fn noted_exit(engine: &Engine, container: &str, exec_id: &str) -> Result<ProcessExit> {
+    /// `GET /exec/{id}/json`.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Exec {
+        running: bool,
+        exit_code: Option<i32>,
+    }
+    loop {
+        match engine
+            .client
+            .get(format!("/exec/{exec_id}/json"))
+            .value::<Exec>()
+            .await
+        {
+            Ok(Exec {
+                running: false,
+                exit_code: Some(code),
+            }) => {
+                return Ok(ProcessExit {
+                    exit_code: code,
+                    signal: Signal::from_exit_code(code),
+                    timed_out: false,
+                });
             }
-            Some((frame, (frames, orders)))
-        },
-    ))
-}
-
-/// The control of a process under the guard. Dropping it ends the tree, unless it was detached.
-#[derive(Debug)]
-struct ExecControl {
-    container: String,
-    orders: mpsc::UnboundedSender<Order>,
-    state: watch::Receiver<State>,
-    stdin: Arc<Stdin>,
-    tty: bool,
-    detached: AtomicBool,
-}
-
-/// The way to the process's stdin. The lock orders those who write; it says whether stdin is open.
-#[derive(Debug)]
-struct Stdin {
-    container: String,
-    orders: mpsc::UnboundedSender<Order>,
-    room: Arc<Semaphore>,
-    open: Mutex<bool>,
-}
-
-impl Stdin {
-    /// Sends bytes, waiting while the process does not read.
-    async fn send(&self, mut data: Bytes) -> Result<()> {
-        while !data.is_empty() {
-            let piece = data.split_to(data.len().min(MAX_PAYLOAD));
-            let room = self.room.acquire_many(piece.len() as u32).await;
-            room.map_err(|_| ended(&self.container))?.forget();
-            self.tell(Command::Stdin(piece.into()));
+            Ok(_) => {}
+            // The engine forgets the processes of a container that has ended.
+            Err(Failure::Status { status: 404, .. }) => return Ok(killed()),
+            Err(failure) => return Err(error::engine(failure)),
         }
-        Ok(())
-    }
-
-    fn tell(&self, command: Command) {
-        let _ = self.orders.send(Order::Tell(command));
-    }
-}
-
-fn ended(container: &str) -> DriverError {
-    DriverError::invalid_state(container, "not running the process any more", ["running it"])
-}
-
-impl ExecControl {
-    fn tell(&self, command: Command) {
-        let _ = self.orders.send(Order::Tell(command));
-    }
-
-    /// Waits until `known` finds something in the state.
-    async fn until<T>(&self, known: impl Fn(&State) -> Option<T>) -> Result<T> {
-        let mut state = self.state.clone();
-        loop {
-            let seen = state.borrow_and_update().clone();
-            if let Some(found) = known(&seen) {
-                return Ok(found);
-            }
-            if let Some(error) = seen.lost {
-                return Err(error);
-            }
-            if state.changed().await.is_err() {
-                let last = state.borrow().clone();
-                return known(&last)
-                    .ok_or_else(|| DriverError::network("the connection to the process was closed"));
-            }
+        let found = engine.find(Operation::ExecStream, container).await?;
+        if found.is_none_or(|inspect| inspect.state.pid == 0) {
+            return Ok(killed());
         }
-    }
-
-    fn has_ended(&self) -> bool {
-        let state = self.state.borrow();
-        state.exit.is_some() || state.lost.is_some()
-    }
-}
-
-#[async_trait]
-impl ProcessControl for ExecControl {
-    async fn write_stdin(&self, data: Bytes) -> Result<()> {
-        let open = self.stdin.open.lock().await;
-        if self.has_ended() {
-            return Err(ended(&self.container));
-        }
-        if !*open {
-            return Err(DriverError::invalid_state(
-                &self.container,
-                "running the process with its stdin closed",
-                ["running it with stdin open (attachStdin)"],
-            ));
-        }
-        self.stdin.send(data).await
-    }
-
-    async fn close_stdin(&self) -> Result<()> {
-        let mut open = self.stdin.open.lock().await;
-        if std::mem::replace(&mut *open, false) {
-            self.tell(Command::CloseStdin);
-        }
-        Ok(())
-    }
-
-    async fn resize(&self, size: TerminalSize) -> Result<()> {
-        if !self.tty {
-            let violation =
-                Violation::new("/tty", "the process has no terminal").with_hint("start it with tty: true");
-            return Err(DriverError::violations(vec![violation]));
-        }
-        self.tell(Command::Resize {
-            rows: size.rows,
-            columns: size.columns,
-        });
-        Ok(())
-    }
-
-    async fn signal(&self, signal: Signal) -> Result<()> {
-        if self.has_ended() {
-            return Err(ended(&self.container));
-        }
-        if signal.number() > LAST_NAMED_SIGNAL {
-            let violation = Violation::new("/signal", format!("{signal} is a real-time signal"))
-                .with_hint("use one of the signals 1 to 31, or signal_container for the main process");
-            return Err(DriverError::violations(vec![violation]));
-        }
-        self.tell(Command::Signal(u8::try_from(signal.number()).unwrap_or_default()));
-        Ok(())
-    }
-
-    async fn kill(&self) -> Result<()> {
-        if self.has_ended() {
-            return Ok(());
-        }
-        self.tell(Command::Kill);
-        // A connection that ends with an exit and without an answer: the container has ended.
-        let closed = |state: &State| state.exit.is_some() && self.orders.is_closed();
-        let whole = self
-            .until(|state| state.killed.or(closed(state).then_some(true)))
-            .await?;
-        if whole {
-            Ok(())
-        } else {
-            let message = "processes of the exec could not be killed: they belong to another user or hang in the kernel";
-            Err(DriverError::container_stop(&self.container, message))
-        }
-    }
-
-    async fn wait(&self) -> Result<ProcessExit> {
-        self.until(|state| state.exit).await
-    }
-
-    fn detach(&self) {
-        self.detached.store(true, Ordering::Release);
-        self.tell(Command::Detach);
-    }
-}
-
-impl Drop for ExecControl {
-    fn drop(&mut self) {
-        // What was ordered before, a detach for example, is still sent. The end of the connection tells the rest.
-        let _ = self.orders.send(Order::Leave);
+        tokio::time::sleep(NOTE_POLL).await;
     }
 }

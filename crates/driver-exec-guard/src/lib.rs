@@ -1,9 +1,10 @@
-//! The protocol between `driver-docker` and the exec guard, the small static program that it runs inside containers.
+//! The protocol between a driver and the exec guard, the small static program that it runs inside containers.
 //!
-//! The Docker Engine API can start a process in a container, but not end it: there is no exec kill, and closing the
-//! connection leaves the process alive. So every exec runs under the guard (`src/guard/`): a child subreaper that
-//! starts the wanted program, forwards its streams, keeps its time-out and kills its whole tree when it is told to, or
-//! when its control stream ends because the driver is gone.
+//! A process of an exec must end when it is told to, with its whole tree, and when its driver is gone; the Docker Engine
+//! API cannot end it at all, and the kernel knows no trees of processes. So every exec runs under the guard (`src/guard/`,
+//! feature `guard`): a child subreaper that starts the wanted program, forwards its streams, keeps its time-out and kills
+//! its whole tree when it is told to, or when its control stream ends because the driver is gone. `driver-docker` runs
+//! it as a program; the shim of `driver-local` becomes it.
 //!
 //! [`Command`]s travel to the guard's stdin, [`Report`]s come from its stdout. Both are frames: one byte of kind, four
 //! bytes of length (big endian), payload. The workload has pipes of its own and never holds the guard's stdout, so it
@@ -23,7 +24,11 @@
 //! assert_eq!(decoder.decode::<Command>(), Ok(None));
 //! ```
 
+#[cfg(feature = "client")]
+pub mod client;
 mod frame;
+#[cfg(all(feature = "guard", target_os = "linux"))]
+pub mod guard;
 mod message;
 
 pub use frame::{Broken, Decoder, Frame, MAX_PAYLOAD};

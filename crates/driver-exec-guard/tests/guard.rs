@@ -276,7 +276,11 @@ fn detached_lives_on_and_may_write() {
 
 #[test]
 fn unread_output_holds_back_but_hides_no_exit() {
-    let mut guard = Guard::shell(&[], "head -c 5000000 /dev/zero");
+    let mark = mark(6);
+    // Fits in a pipe.
+    let held_back = 60_000;
+    let script = format!("head -c {} /dev/zero; exec sleep {mark}", WINDOW + held_back);
+    let mut guard = Guard::shell(&[], &script);
     let mut seen = 0;
     while seen < WINDOW {
         if let Some(Report::Stdout(data)) = guard.next() {
@@ -284,6 +288,7 @@ fn unread_output_holds_back_but_hides_no_exit() {
         }
     }
     assert_eq!(seen, WINDOW, "more than the credit was sent");
+    await_alive(&mark, 1);
     guard.send(Command::Kill);
     assert_eq!(
         guard.next(),
@@ -293,7 +298,7 @@ fn unread_output_holds_back_but_hides_no_exit() {
     assert_eq!(guard.next(), Some(Report::Killed(true)));
     guard.send(Command::Credit(10_000_000));
     let (rest, _, others) = guard.finish();
-    assert_eq!(rest.len(), 65536, "what was in the pipe is not lost");
+    assert_eq!(rest.len(), held_back, "what was in the pipe is not lost");
     assert_eq!(others, [Report::End]);
 }
 

@@ -10,7 +10,10 @@
 //! let mut wire = encode(&Report::Ready);
 //! assert_eq!(decode::<Report>(&mut wire.as_slice()).unwrap(), Report::Ready);
 //! ```
+#![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod attach;
 pub mod log;
 mod message;
 mod process;
@@ -18,6 +21,8 @@ pub mod record;
 mod sandbox;
 mod task;
 
+#[cfg(target_os = "linux")]
+pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
 pub use message::{MAX_MESSAGE, decode, encode};
 pub use process::{Bpf, Identity, Process};
 pub use sandbox::{

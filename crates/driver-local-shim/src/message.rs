@@ -31,7 +31,10 @@ pub fn decode<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result<T> {
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length) as usize;
     if length > MAX_MESSAGE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that is too long"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message that is too long",
+        ));
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;

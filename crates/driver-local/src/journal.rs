@@ -89,7 +89,9 @@ impl Story {
             _ if self.removing => ContainerStatus::Removing,
             None => ContainerStatus::Created,
             Some(run) if run.lost => ContainerStatus::Dead,
-            Some(Run { exit: Some(exit), .. }) if exit.reason == ExitReason::Stopped => ContainerStatus::Stopped,
+            Some(Run { exit: Some(exit), .. }) if exit.reason == ExitReason::Stopped => {
+                ContainerStatus::Stopped
+            }
             Some(Run { exit: Some(_), .. }) => ContainerStatus::Exited,
             Some(run) if run.paused => ContainerStatus::Paused,
             Some(_) => ContainerStatus::Running,
@@ -157,6 +159,13 @@ impl Story {
         }
     }
 
+    /// The run that is under way has no shim any more.
+    pub(crate) fn lose(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.lost = true;
+        }
+    }
+
     fn on(&mut self, number: u32, change: impl FnOnce(&mut Run)) {
         if let Some(run) = self
             .run
@@ -195,7 +204,10 @@ pub(crate) fn append(path: &Path, record: &Record) -> io::Result<()> {
 /// The records of whole lines in `bytes`, and how many bytes those lines have. A line that is no record (of a later
 /// version, or torn by a crash and ended by the next writer) is passed over.
 pub(crate) fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     let records = bytes[..whole]
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

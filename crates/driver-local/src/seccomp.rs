@@ -57,7 +57,7 @@ pub(crate) fn default_filter(capabilities: u64) -> Arc<Bpf> {
     let guarding = profile::WITH_CAPABILITY
         .iter()
         .fold(0, |mask, (name, _)| mask | capability_sets::bit(name));
-    let capabilities = u64::MAX & guarding;
+    let capabilities = capabilities & guarding;
     let mut filters = FILTERS.lock().unwrap_or_else(PoisonError::into_inner);
     let filter = filters
         .entry(capabilities)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::termios::Winsize;
 
 /// What this process is to do.
-pub(crate) enum Mode {
+pub(super) enum Mode {
     /// Supervise a program.
     Guard(Run),
     /// Become the program.
@@ -19,25 +19,28 @@ pub(crate) enum Mode {
 }
 
 /// A program to supervise.
-pub(crate) struct Run {
+pub(super) struct Run {
     /// The size of its terminal, if it gets one.
-    pub(crate) tty: Option<Winsize>,
+    pub(super) tty: Option<Winsize>,
     /// Whether it has a stdin; else /dev/null.
-    pub(crate) stdin: bool,
+    pub(super) stdin: bool,
     /// After which its tree is killed.
-    pub(crate) timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    /// The program's environment; absent: the guard's own.
+    pub(super) environment: Option<Vec<(OsString, OsString)>>,
     /// The program and its arguments.
-    pub(crate) argv: Vec<OsString>,
+    pub(super) argv: Vec<OsString>,
 }
 
 /// Reads the arguments after the program's own name.
-pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Mode, String> {
+pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Mode, String> {
     let mut args = args.peekable();
     let child = args.next_if(|arg| arg == "child").is_some();
     let mut run = Run {
         tty: None,
         stdin: false,
         timeout: None,
+        environment: None,
         argv: Vec::new(),
     };
     let mut child_tty = false;
@@ -87,7 +90,7 @@ fn size(text: &str) -> Result<Winsize, String> {
 }
 
 /// A terminal size in characters.
-pub(crate) fn window(rows: u16, columns: u16) -> Winsize {
+pub(super) fn window(rows: u16, columns: u16) -> Winsize {
     Winsize {
         ws_row: rows,
         ws_col: columns,

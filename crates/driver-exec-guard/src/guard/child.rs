@@ -9,7 +9,7 @@ use nix::sys::signal::SigSet;
 
 /// Becomes the program. Comes back only where that fails: 127 for a missing program, 126 for one that cannot be
 /// executed, as shells do it, with the reason on stderr.
-pub(crate) fn exec(tty: bool, argv: &[OsString]) -> ExitCode {
+pub(super) fn exec(tty: bool, argv: &[OsString]) -> ExitCode {
     let error = match prepare(tty) {
         Ok(()) => {
             let mut command = Command::new(&argv[0]);

@@ -4,24 +4,24 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::tree;
+use super::tree;
 
 /// Between TERM and KILL.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// How often the tree is looked at while it ends; the end of a child wakes the guard as well.
-pub(crate) const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// When killing is given up: something of the tree belongs to another user, or hangs in the kernel.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// A tree that is being ended.
-pub(crate) struct Ending {
+pub(super) struct Ending {
     kill_at: Instant,
     give_up_at: Instant,
 }
 
 impl Ending {
     /// Begins with TERM, or with KILL where there is no grace.
-    pub(crate) fn begin(now: Instant, grace: Duration) -> Self {
+    pub(super) fn begin(now: Instant, grace: Duration) -> Self {
         if !grace.is_zero() {
             // An unreadable /proc shows again at the next step, and ends there.
             let _ = tree::signal(Signal::TERM);
@@ -33,12 +33,12 @@ impl Ending {
     }
 
     /// No more grace.
-    pub(crate) fn hurry(&mut self, now: Instant) {
+    pub(super) fn hurry(&mut self, now: Instant) {
         self.kill_at = self.kill_at.min(now);
     }
 
     /// Goes on. `Some(true)`: the tree is gone; `Some(false)`: it cannot be killed.
-    pub(crate) fn step(&self, now: Instant) -> Option<bool> {
+    pub(super) fn step(&self, now: Instant) -> Option<bool> {
         match tree::descendants() {
             Ok(pids) if pids.is_empty() => return Some(true),
             Ok(_) => {}

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
-use driver_exec_guard::{Frame, MAX_PAYLOAD, Report, WINDOW};
+use crate::{Frame, MAX_PAYLOAD, Report, WINDOW};
 
 /// Reports that may wait for the connection; beyond that nothing more is read from the program.
 const FULL: usize = 64 * 1024;
 
 /// One output stream of the program.
-pub(crate) struct Source {
+pub(super) struct Source {
     file: File,
     stderr: bool,
     /// After the end of the program: how much of what it wrote is still to be read. What others write later is not
@@ -24,7 +24,7 @@ struct Wire {
 }
 
 /// All output.
-pub(crate) struct Output {
+pub(super) struct Output {
     sources: Vec<Source>,
     /// Absent once nobody listens; output is then read and dropped.
     wire: Option<Wire>,
@@ -33,7 +33,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// `wire` does not block.
-    pub(crate) fn new(wire: File) -> Self {
+    pub(super) fn new(wire: File) -> Self {
         Self {
             sources: Vec::new(),
             wire: Some(Wire {
@@ -44,7 +44,7 @@ impl Output {
         }
     }
 
-    pub(crate) fn read_from(&mut self, file: File, stderr: bool) {
+    pub(super) fn read_from(&mut self, file: File, stderr: bool) {
         self.sources.push(Source {
             file,
             stderr,
@@ -53,7 +53,7 @@ impl Output {
     }
 
     /// The sources that are to be read now, by index.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = (usize, &File)> {
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (usize, &File)> {
         let room = self
             .wire
             .as_ref()
@@ -65,7 +65,7 @@ impl Output {
     }
 
     /// Our stdout, while reports wait for it.
-    pub(crate) fn waiting(&self) -> Option<&File> {
+    pub(super) fn waiting(&self) -> Option<&File> {
         self.wire
             .as_ref()
             .filter(|wire| !wire.waiting.is_empty())
@@ -73,22 +73,22 @@ impl Output {
     }
 
     /// Whether somebody listens.
-    pub(crate) fn has_listener(&self) -> bool {
+    pub(super) fn has_listener(&self) -> bool {
         self.wire.is_some()
     }
 
     /// Allows so many bytes more.
-    pub(crate) fn grant(&mut self, bytes: usize) {
+    pub(super) fn grant(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes);
     }
 
     /// Nobody listens any more.
-    pub(crate) fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         self.wire = None;
     }
 
     /// The program has ended: what is in the pipes now is all that it wrote. A terminal hangs up by itself.
-    pub(crate) fn program_ended(&mut self, terminal: bool) {
+    pub(super) fn program_ended(&mut self, terminal: bool) {
         if !terminal {
             for source in &mut self.sources {
                 source.left = Some(rustix::io::ioctl_fionread(&source.file).unwrap_or(0));
@@ -97,24 +97,24 @@ impl Output {
     }
 
     /// Whether everything that the program wrote was read and sent.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         self.sources.iter().all(|source| source.left == Some(0)) && self.waiting().is_none()
     }
 
     /// From now on the output of what the program left behind is read and dropped, so that it does not die of a
     /// closed pipe.
-    pub(crate) fn linger(&mut self) {
+    pub(super) fn linger(&mut self) {
         self.discard();
         self.sources.iter_mut().for_each(|source| source.left = None);
     }
 
     /// Whether no process holds the other end of any stream.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.sources.is_empty()
     }
 
     /// Reads once from each of these sources.
-    pub(crate) fn read(&mut self, ready: &[usize]) {
+    pub(super) fn read(&mut self, ready: &[usize]) {
         for index in ready.iter().copied().rev() {
             let Some(source) = self.sources.get_mut(index) else {
                 continue;
@@ -154,7 +154,7 @@ impl Output {
     }
 
     /// Sends a report, as soon as the connection takes it.
-    pub(crate) fn report(&mut self, report: &Report) {
+    pub(super) fn report(&mut self, report: &Report) {
         if let Some(wire) = &mut self.wire {
             report.encode(&mut wire.waiting);
         }
@@ -162,7 +162,7 @@ impl Output {
     }
 
     /// Writes what can be written. A connection that takes nothing any more has no listener.
-    pub(crate) fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let Some(wire) = &mut self.wire else { return };
         let mut sent = 0;
         while sent < wire.waiting.len() {

@@ -9,22 +9,25 @@ use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::args::Run;
+use super::args::Run;
 
 /// A started program and our ends of its streams.
-pub(crate) struct Spawned {
-    pub(crate) pid: Pid,
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
     /// Not blocking.
-    pub(crate) stdin: Option<File>,
-    pub(crate) stdout: File,
+    pub(super) stdin: Option<File>,
+    pub(super) stdout: File,
     /// Absent with a terminal.
-    pub(crate) stderr: Option<File>,
+    pub(super) stderr: Option<File>,
 }
 
 /// Starts the program of `run`. Its own exec may still fail; it then ends with 126 or 127.
-pub(crate) fn spawn(run: &Run) -> io::Result<Spawned> {
+pub(super) fn spawn(run: &Run) -> io::Result<Spawned> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("child");
+    if let Some(environment) = &run.environment {
+        command.env_clear().envs(environment.iter().cloned());
+    }
     match run.tty {
         Some(size) => with_terminal(command, run, size),
         None => with_pipes(command, run),
@@ -83,7 +86,7 @@ fn start(mut command: Command) -> io::Result<Pid> {
 }
 
 /// Makes writes return at once where they would wait.
-pub(crate) fn not_blocking(fd: OwnedFd) -> io::Result<File> {
+pub(super) fn not_blocking(fd: OwnedFd) -> io::Result<File> {
     rustix::io::ioctl_fionbio(fd.as_fd(), true)?;
     Ok(fd.into())
 }

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 const END_OF_TRANSMISSION: u8 = 4;
 
 /// Our end of the program's stdin.
-pub(crate) struct Stdin {
+pub(super) struct Stdin {
     sink: Option<File>,
     terminal: bool,
     waiting: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Stdin {
 }
 
 impl Stdin {
-    pub(crate) fn new(sink: Option<File>, terminal: bool) -> Self {
+    pub(super) fn new(sink: Option<File>, terminal: bool) -> Self {
         Self {
             sink,
             terminal,
@@ -25,22 +25,22 @@ impl Stdin {
     }
 
     /// Our end, while bytes wait for it.
-    pub(crate) fn waiting(&self) -> Option<&File> {
+    pub(super) fn waiting(&self) -> Option<&File> {
         self.sink.as_ref().filter(|_| !self.waiting.is_empty())
     }
 
     /// The terminal, if it is one.
-    pub(crate) fn terminal(&self) -> Option<&File> {
+    pub(super) fn terminal(&self) -> Option<&File> {
         self.sink.as_ref().filter(|_| self.terminal)
     }
 
     /// How many bytes wait.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// Adds bytes, and says how many were taken at once.
-    pub(crate) fn push(&mut self, data: &[u8]) -> usize {
+    pub(super) fn push(&mut self, data: &[u8]) -> usize {
         if self.closing {
             return data.len();
         }
@@ -49,7 +49,7 @@ impl Stdin {
     }
 
     /// Ends stdin after the bytes that wait; says how many were taken at once.
-    pub(crate) fn close(&mut self) -> usize {
+    pub(super) fn close(&mut self) -> usize {
         if self.closing {
             return 0;
         }
@@ -63,7 +63,7 @@ impl Stdin {
     }
 
     /// Writes what can be written, and says how many bytes are done with.
-    pub(crate) fn flush(&mut self) -> usize {
+    pub(super) fn flush(&mut self) -> usize {
         let mut taken = 0;
         while let Some(sink) = self.sink.as_mut().filter(|_| taken < self.waiting.len()) {
             match sink.write(&self.waiting[taken..]) {

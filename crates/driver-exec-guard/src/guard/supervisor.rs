@@ -6,18 +6,18 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use driver_exec_guard::{Command, Decoder, FAILED, Report, VERSION, WINDOW};
+use crate::{Command, Decoder, FAILED, Report, VERSION, WINDOW};
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal as NixSignal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
-use crate::args::{Run, window};
-use crate::ending::{Ending, GRACE, TICK};
-use crate::output::Output;
-use crate::spawn::{not_blocking, spawn};
-use crate::stdin::Stdin;
+use super::args::{Run, window};
+use super::ending::{Ending, GRACE, TICK};
+use super::output::Output;
+use super::spawn::{not_blocking, spawn};
+use super::stdin::Stdin;
 
 struct Supervisor {
     control: Option<File>,
@@ -43,7 +43,7 @@ struct Ready {
 }
 
 /// Runs a program to its end; the exit code is the program's.
-pub(crate) fn guard(run: &Run) -> ExitCode {
+pub(super) fn guard(run: &Run) -> ExitCode {
     match prepare() {
         Ok((output, signals)) => start(run, output, signals),
         Err(error) => {
@@ -248,7 +248,15 @@ impl Supervisor {
         let mut buffer = [0; 32 * 1024];
         let count = match self.control.as_mut().map(|control| control.read(&mut buffer)) {
             Some(Ok(count)) => count,
-            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return,
+            // With one socket for both directions, the control stream does not block either.
+            Some(Err(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                return;
+            }
             _ => 0,
         };
         self.decoder.push(&buffer[..count]);

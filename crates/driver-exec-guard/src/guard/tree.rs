@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 const FREEZE_ROUNDS: usize = 16;
 
 /// All descendants, dead ones that nobody has reaped yet included.
-pub(crate) fn descendants() -> io::Result<HashSet<i32>> {
+pub(super) fn descendants() -> io::Result<HashSet<i32>> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -43,13 +43,13 @@ fn parent_of(stat: &str) -> Option<i32> {
 }
 
 /// Sends a signal to every descendant.
-pub(crate) fn signal(signal: Signal) -> io::Result<()> {
+pub(super) fn signal(signal: Signal) -> io::Result<()> {
     descendants().map(|pids| send(&pids, signal))
 }
 
 /// Freezes the tree until nothing new appears, then kills it: a tree that forks faster than it is listed cannot run
 /// away.
-pub(crate) fn kill() -> io::Result<()> {
+pub(super) fn kill() -> io::Result<()> {
     let mut frozen = HashSet::new();
     for _ in 0..FREEZE_ROUNDS {
         let fresh: HashSet<i32> = descendants()?.difference(&frozen).copied().collect();

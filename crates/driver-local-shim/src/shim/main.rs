@@ -1,3 +1,30 @@
-//! The shim of `driver-local`.
+//! The shim of `driver-local`: makes a container and watches it, joins one, or holds its root.
+//!
+//! One thread, no runtime, everything blocking or in one poll. The task comes on the socket that is its stdin.
 
-fn main() {}
+mod cgroups;
+mod clock;
+mod container;
+mod directory;
+mod ending;
+mod exec;
+mod failure;
+mod hold;
+mod init;
+mod inside;
+mod logs;
+mod loopback;
+mod oom;
+mod process;
+mod root;
+mod run;
+mod server;
+mod start;
+mod status;
+mod streams;
+mod supervisor;
+mod sys;
+
+fn main() -> std::process::ExitCode {
+    start::main()
+}

@@ -1,0 +1,104 @@
+//! Running a process in a container: joining it, then becoming the exec guard.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use driver_local_shim::{ExecTask, Report, Stage};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
+use crate::cgroups::Joinable;
+use crate::clock::start_time;
+use crate::container::leave_keyring;
+use crate::failure::{At, Failure, Result};
+use crate::process;
+use crate::run::tell;
+use crate::sys::{self, Fork};
+
+/// Runs a process in a container to its end.
+pub(crate) fn exec(task: &ExecTask, driver: OwnedFd) -> ExitCode {
+    let child = match join(task) {
+        Ok((Fork::Child, cgroups)) => return become_guard(task, &driver, &cgroups),
+        Ok((Fork::Parent(child), _)) => child,
+        Err(failure) => {
+            let _ = tell(&driver, &failure.into());
+            return ExitCode::FAILURE;
+        }
+    };
+    // Only the guard holds it now: it ends when the guard does.
+    drop(driver);
+    let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    let code = status.ok().flatten().and_then(|status| status.exit_status());
+    code.map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8))
+}
+
+/// Joins the container's namespaces and forks: only a child is in the pid namespace. This process stays out of the
+/// cgroups, and costs the container no pid.
+fn join(task: &ExecTask) -> Result<(Fork, Joinable)> {
+    let container = find(task)?;
+    let cgroups = Joinable::open(&task.cgroups)?;
+    let mut namespaces = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    namespaces.set(ThreadNameSpaceType::USER, task.user_namespace);
+    move_into_thread_name_spaces(container.as_fd(), namespaces)
+        .at(Stage::Namespaces, || "joining the container's namespaces")?;
+    let fork = sys::fork(0, cgroups.directory()).at(Stage::Namespaces, || "a process in the container")?;
+    Ok((fork, cgroups))
+}
+
+/// Holds on to the container's first process, if it is still that one.
+fn find(task: &ExecTask) -> Result<OwnedFd> {
+    let gone = || {
+        Failure::new(
+            Stage::Namespaces,
+            format!("the container's process {} has ended", task.init_pid),
+        )
+    };
+    let pid = Pid::from_raw(task.init_pid).ok_or_else(gone)?;
+    let container = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    // After the descriptor was opened: as long as the process is this one, so is the descriptor.
+    match start_time(pid) {
+        Ok(time) if time == task.init_start_time => Ok(container),
+        _ => Err(gone()),
+    }
+}
+
+fn become_guard(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> ExitCode {
+    match confine(task, driver, cgroups) {
+        Ok(environment) => {
+            let guard = task.guard_arguments.iter().map(String::as_str);
+            let program = task.process.argv.iter().map(String::as_str);
+            let arguments = guard.chain(["--"]).chain(program).map(OsString::from);
+            driver_exec_guard::guard::supervise(arguments, environment)
+        }
+        Err(failure) => {
+            let _ = tell(driver, &failure.into());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes on the rights of the process, and the driver's socket as stdin and stdout; tells that it is ready.
+fn confine(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> Result<Vec<(OsString, OsString)>> {
+    cgroups.join()?;
+    leave_keyring()?;
+    let ids = process::identify(&task.process)?;
+    rustix::stdio::dup2_stdin(driver).at(Stage::Prepare, || "the guard's stdin")?;
+    rustix::stdio::dup2_stdout(driver).at(Stage::Prepare, || "the guard's stdout")?;
+    sys::close_from(3, &[driver.as_fd()]).at(Stage::Prepare, || "closing descriptors")?;
+    process::confine(&task.process, &ids)?;
+    sys::default_signals();
+    tell(driver, &Report::Ready).at(Stage::Prepare, || "the driver is gone")?;
+    let variables = process::environment(&task.process, &ids);
+    let split = |variable: String| {
+        variable
+            .split_once('=')
+            .map(|(name, value)| (name.into(), value.into()))
+    };
+    Ok(variables.into_iter().filter_map(split).collect())
+}

@@ -1,0 +1,46 @@
+//! Holding the root of a container that does not run, so that its files can be reached.
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use driver_local_shim::{HoldTask, Report, Stage};
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+use crate::failure::{At, Result};
+use crate::root::Root;
+use crate::run::tell;
+
+/// Makes the root, enters it and stays until the driver closes the socket. `/proc/PID/root` of this process is the way in.
+pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
+    let report = match enter(task) {
+        Ok(()) => Report::Ready,
+        Err(failure) => failure.into(),
+    };
+    let ready = report == Report::Ready;
+    let told = tell(driver, &report).is_ok();
+    if !(ready && told) {
+        return ExitCode::FAILURE;
+    }
+    // The driver says nothing more. Its end, in whatever way, is all there is to read.
+    while matches!(
+        rustix::io::read(driver, &mut [0; 64]),
+        Ok(1..) | Err(rustix::io::Errno::INTR)
+    ) {}
+    ExitCode::SUCCESS
+}
+
+fn enter(task: &HoldTask) -> Result<()> {
+    let sandbox = &task.sandbox;
+    unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace")?;
+    let root = Root::begin(sandbox)?;
+    root.add_empty_system()?;
+    root.add_mounts(sandbox)?;
+    root.enter()?;
+    if sandbox.user.is_some() {
+        // A driver that is not root may only look into processes that are dumpable. Nothing of the container runs.
+        set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .at(Stage::Privileges, || "access for the driver")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Giving up rights: capabilities, user, system calls.
+
+use driver_local_shim::{Process, Stage};
+use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use super::Ids;
+use crate::failure::{At, Result};
+use crate::sys;
+
+/// Takes on the user and the rights of `process`; the system call filter comes last.
+///
+/// Without `no_new_privileges` the kernel wants `CAP_SYS_ADMIN` for a filter; then one `capset` comes after it.
+pub(super) fn apply(process: &Process, ids: &Ids) -> Result<()> {
+    let kept = become_user(process, ids)?;
+    let Some(filter) = &process.seccomp else {
+        return set(kept);
+    };
+    let last = if process.no_new_privileges {
+        CapabilitySet::empty()
+    } else {
+        CapabilitySet::SYS_ADMIN
+    };
+    set(kept | last)?;
+    sys::set_seccomp_filter(&filter.0).at(Stage::Privileges, || "system call filter")?;
+    if last.is_empty() { Ok(()) } else { set(kept) }
+}
+
+/// Becomes the user; gives what capabilities are left to take on.
+fn become_user(process: &Process, ids: &Ids) -> Result<CapabilitySet> {
+    let capabilities = CapabilitySet::from_bits_retain(process.capabilities);
+    limit(capabilities).at(Stage::Privileges, || "capabilities")?;
+    if process.no_new_privileges {
+        set_no_new_privs(true).at(Stage::Privileges, || "no new privileges")?;
+    }
+    let change = || {
+        set_keep_capabilities(true)?;
+        set_groups(&ids.groups)?;
+        set_thread_res_gid(ids.gid, ids.gid, ids.gid)?;
+        set_thread_res_uid(ids.uid, ids.uid, ids.uid)?;
+        set_keep_capabilities(false)?;
+        // The kernel sets it anew with the user; what is in this memory is not for processes of the container.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    };
+    change().at(Stage::Privileges, || {
+        format!("user {} and group {}", ids.uid.as_raw(), ids.gid.as_raw())
+    })?;
+    Ok(if ids.uid == Uid::ROOT {
+        capabilities
+    } else {
+        CapabilitySet::empty()
+    })
+}
+
+/// Bounds what this process and those it starts can ever have.
+fn limit(capabilities: CapabilitySet) -> rustix::io::Result<()> {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match capability_is_in_bounding_set(capability) {
+            Ok(true) if !capabilities.contains(capability) => {
+                remove_capability_from_bounding_set(capability)?
+            }
+            Ok(_) => {}
+            // Beyond the last one that this kernel knows.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    clear_ambient_capability_set()
+}
+
+/// In a user namespace of one group there are no others to take, and it is refused.
+fn set_groups(groups: &[Gid]) -> rustix::io::Result<()> {
+    match set_thread_groups(groups) {
+        Err(Errno::PERM) if is_denied() => Ok(()),
+        other => other,
+    }
+}
+
+fn is_denied() -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
+}
+
+fn set(capabilities: CapabilitySet) -> Result<()> {
+    let sets = CapabilitySets {
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).at(Stage::Privileges, || "capabilities")
+}

@@ -1,0 +1,85 @@
+//! The overlay of an image's layers.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use driver_local_shim::{Root, Stage, Writable};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::mount::MountAttrFlags;
+
+use super::filesystem::{DATA, Filesystem, is_unknown};
+use super::{attach_at, host};
+use crate::failure::{At, Failure, Result};
+
+/// Mounts the layers. A read-only root gets a writable layer in memory while it is built, so that missing mountpoints can
+/// be made in it in the one way there is.
+pub(super) fn mount(root: &Root, in_user_namespace: bool) -> Result<OwnedFd> {
+    let lower = root
+        .lower
+        .iter()
+        .map(|path| host(path))
+        .collect::<Result<Vec<_>>>()?;
+    // Where the new mounts are until the root is entered. Nobody looks there by path.
+    let place = lower
+        .first()
+        .ok_or_else(|| Failure::new(Stage::Root, "a root without a layer"))?;
+    let (upper, work) = match &root.writable {
+        Some(writable) => prepare(writable)?,
+        None => in_memory(place)?,
+    };
+    let overlay = Filesystem::new("overlay")?;
+    set_lower(&overlay, &lower)?;
+    overlay.set("upperdir", path_of(&upper))?;
+    overlay.set("workdir", path_of(&work))?;
+    // What a container writes is not kept across a power loss; then syncing it at the end is only slow.
+    overlay.set_flag("volatile")?;
+    if in_user_namespace {
+        overlay.set_flag("userxattr")?;
+    }
+    let mount = overlay.mount(MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    attach_at(&mount, place, "the root")?;
+    Ok(mount)
+}
+
+/// Opens the writable layer. Overlay refuses to mount a work directory again that a volatile mount has used.
+fn prepare(writable: &Writable) -> Result<(OwnedFd, OwnedFd)> {
+    let used = format!("{}/work/incompat", writable.work);
+    match fs::remove_dir_all(&used) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(Stage::Root, || used)?,
+        _ => {}
+    }
+    Ok((host(&writable.upper)?, host(&writable.work)?))
+}
+
+fn in_memory(place: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
+    let memory = Filesystem::new("tmpfs")?;
+    memory.set("mode", "0700")?;
+    let memory = memory.mount(DATA)?;
+    attach_at(&memory, place, "the layer of mountpoints")?;
+    let directory = |name: &str| -> rustix::io::Result<OwnedFd> {
+        mkdirat(&memory, name, Mode::from_raw_mode(0o755))?;
+        openat(&memory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    };
+    let directory = |name| directory(name).at(Stage::Root, || "the layer of mountpoints");
+    Ok((directory("upper")?, directory("work")?))
+}
+
+fn set_lower(overlay: &Filesystem, lower: &[OwnedFd]) -> Result<()> {
+    for (number, directory) in lower.iter().enumerate() {
+        match overlay.set("lowerdir+", path_of(directory)) {
+            // Linux before 6.5.
+            Err(failure) if number == 0 && is_unknown(&failure) => {
+                let paths: Vec<_> = lower.iter().map(path_of).collect();
+                return overlay.set("lowerdir", paths.join(":"));
+            }
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// A short path without characters that are special to overlay.
+fn path_of(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}

@@ -1,0 +1,223 @@
+//! A run: making it, and telling the driver.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use driver_local_shim::{Cgroup, NetworkNamespace, Report, RunTask, SOCKET, Stage, encode, record};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use crate::cgroups::{self, Joinable};
+use crate::clock::{boot_id, now_ms, start_time};
+use crate::container::{self, First};
+use crate::directory::Directory;
+use crate::failure::{At, Failure, Result};
+use crate::logs::LogWriter;
+use crate::oom::OomWatch;
+use crate::server::Server;
+use crate::status::{self, Progress, Watching};
+use crate::streams::{ERR, OUT, Ours, Streams};
+use crate::supervisor::Supervisor;
+use crate::sys::{self, Child, Fork};
+
+/// What is watched of a run, whether it has begun or not.
+pub(crate) struct Run {
+    pub(crate) number: u32,
+    pub(crate) directory: Directory,
+    pub(crate) streams: Ours,
+    pub(crate) log: LogWriter,
+    pub(crate) oom: Option<OomWatch>,
+    pub(crate) server: Server,
+    pub(crate) cgroups: Vec<Cgroup>,
+}
+
+/// Runs a container to its end.
+pub(crate) fn run(task: RunTask, driver: OwnedFd) -> ExitCode {
+    match begin(task, &driver) {
+        Ok((supervisor, report)) => {
+            // A driver that was killed just now finds it in the journal.
+            let _ = tell(&driver, &report);
+            drop(driver);
+            supervisor.watch();
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let _ = tell(&driver, &failure.into());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends a report to the driver.
+pub(crate) fn tell(driver: &OwnedFd, report: &Report) -> io::Result<()> {
+    let mut socket = std::fs::File::from(driver.try_clone()?);
+    socket.write_all(&encode(report))
+}
+
+fn begin(task: RunTask, driver: &OwnedFd) -> Result<(Supervisor, Report)> {
+    let directory = Directory::open(&task.directory)?;
+    match make(&task, &directory, driver) {
+        Ok((begun, streams, server, log)) => {
+            let report = Report::Started {
+                init_pid: begun.child.pid.as_raw_nonzero().get(),
+                init_start_time: begun.start_time,
+            };
+            let run = Run {
+                number: task.run,
+                directory,
+                streams,
+                log,
+                oom: begun.oom,
+                server,
+                cgroups: task.cgroups,
+            };
+            Ok((Supervisor::new(run, begun.child.pidfd, begun.exit), report))
+        }
+        Err(failure) => {
+            for name in [SOCKET, OUT, ERR] {
+                directory.remove(name);
+            }
+            if is_closed(driver) {
+                // Nobody else will.
+                cgroups::remove(&task.cgroups);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// A container whose program runs.
+struct Begun {
+    child: Child,
+    exit: OwnedFd,
+    oom: Option<OomWatch>,
+    start_time: u64,
+}
+
+fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begun, Ours, Server, LogWriter)> {
+    let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
+    let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
+    let Streams {
+        container: stdio,
+        held,
+        shim: mut streams,
+    } = Streams::make(directory, task)?;
+    let server = Server::new(directory.listen()?);
+    let oom = OomWatch::open(&task.cgroups);
+    let (watching, starting) = status::channel().at(Stage::Prepare, || "a socket")?;
+    let (exit, their_exit) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe")?;
+    let first = First {
+        task,
+        cgroups: Joinable::open(&task.cgroups)?,
+        network: open_network(&task.sandbox.network)?,
+        stdio,
+        held,
+        status: starting,
+        exit: their_exit,
+        oom_score_adj: spare_from_oom(),
+    };
+    let flags = container::namespace_flags(&task.sandbox.network).bits();
+    let child = match sys::fork(flags, first.cgroups.directory()).at(Stage::Namespaces, || "clone3")? {
+        Fork::Child => first.run(),
+        Fork::Parent(child) => child,
+    };
+    drop(first);
+    let begun = await_program(&watching, driver).and_then(|terminal| {
+        if let Some(terminal) = terminal {
+            streams.set_terminal(terminal)?;
+        }
+        let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
+        let pid = child.pid.as_raw_nonzero().get();
+        let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
+        directory.append(&record).at(Stage::Prepare, || "the journal")?;
+        Ok(start_time)
+    });
+    match begun {
+        Ok(start_time) => {
+            let begun = Begun {
+                child,
+                exit,
+                oom,
+                start_time,
+            };
+            Ok((begun, streams, server, log))
+        }
+        Err(failure) => {
+            end(&child);
+            Err(failure)
+        }
+    }
+}
+
+/// Waits until the program is executed. The driver's end of the socket is watched: without it nobody wants the run.
+fn await_program(watching: &Watching, driver: &OwnedFd) -> Result<Option<crate::root::Terminal>> {
+    let mut executing = None;
+    loop {
+        let mut fds = [
+            PollFd::new(&watching.0, PollFlags::IN),
+            PollFd::new(driver, PollFlags::RDHUP),
+        ];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.at(Stage::Prepare, || "poll")?,
+        };
+        if !fds[1].revents().is_empty() {
+            return Err(Failure::new(Stage::Prepare, "the driver is gone"));
+        }
+        match watching
+            .receive()
+            .at(Stage::Prepare, || "the container's first process")?
+        {
+            Progress::Executing(terminal) => executing = Some(terminal),
+            Progress::Failed(Report::Failed {
+                stage,
+                exit_code,
+                errno,
+                message,
+            }) => {
+                return Err(Failure {
+                    stage,
+                    exit_code,
+                    errno,
+                    message,
+                });
+            }
+            Progress::Failed(_) | Progress::Closed => return executing.ok_or_else(container::died),
+        }
+    }
+}
+
+fn is_closed(driver: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(driver, PollFlags::RDHUP)];
+    let now = rustix::event::Timespec::default();
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+/// Ends a container, all of it, and waits for that.
+fn end(child: &Child) {
+    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+}
+
+fn open_network(network: &NetworkNamespace) -> Result<Option<OwnedFd>> {
+    let NetworkNamespace::Path(path) = network else {
+        return Ok(None);
+    };
+    let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    namespace.map(Some).at(Stage::Namespaces, || path.clone())
+}
+
+/// Asks the kernel to spare the shim when memory is short, where that is permitted. Gives what the score was.
+fn spare_from_oom() -> i32 {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let score = std::fs::read_to_string(PATH)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let file = OpenOptions::new().write(true).open(PATH);
+    let _ = file.and_then(|mut file| file.write_all(b"-999"));
+    score.unwrap_or(0)
+}

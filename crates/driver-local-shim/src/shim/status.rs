@@ -1,0 +1,107 @@
+//! What a starting container tells the shim: one packet a report, over a socket that closes on exec.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use driver_local_shim::{Report, Stage, decode, encode};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::failure::{Failure, Result};
+use crate::root::Terminal;
+
+/// The longest message in a report.
+const MAX_MESSAGE: usize = 4000;
+
+/// The end of the container.
+pub(crate) struct Starting(pub(crate) OwnedFd);
+
+/// The end of the shim.
+pub(crate) struct Watching(pub(crate) OwnedFd);
+
+/// What arrived.
+pub(crate) enum Progress {
+    /// Everything is made, and the program is about to be executed.
+    Executing(Option<Terminal>),
+    /// It failed.
+    Failed(Report),
+    /// All processes of the container have closed their end: by executing the program, or by dying.
+    Closed,
+}
+
+/// A new pair.
+pub(crate) fn channel() -> io::Result<(Watching, Starting)> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Watching(ours), Starting(theirs)))
+}
+
+impl Starting {
+    /// Tells that the program is about to be executed, and hands over the terminal.
+    ///
+    /// # Errors
+    ///
+    /// The shim is dead: nobody would watch the program.
+    pub(crate) fn executing(&self, terminal: Option<&Terminal>) -> Result<()> {
+        let fds = terminal.map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if let Some(fds) = &fds {
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        let packet = encode(&Report::Ready);
+        match sendmsg(
+            &self.0,
+            &[IoSlice::new(&packet)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        ) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::new(Stage::Prepare, format!("the shim is gone: {error}"))),
+        }
+    }
+
+    /// Tells of a failure, and ends this process.
+    pub(crate) fn fail(&self, mut failure: Failure) -> ! {
+        let cut = failure.message.floor_char_boundary(MAX_MESSAGE);
+        failure.message.truncate(cut);
+        // A shim that is gone does not matter any more.
+        let _ = rustix::net::send(&self.0, &encode(&Report::from(failure)), SendFlags::NOSIGNAL);
+        std::process::exit(1)
+    }
+}
+
+impl Watching {
+    /// The next packet; waits for it.
+    pub(crate) fn receive(&self) -> io::Result<Progress> {
+        let mut bytes = vec![0; 2 * MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(&mut bytes)];
+        let received = recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+        let mut fds = ancillary.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        let mut fds = fds.by_ref().flatten();
+        if received == 0 {
+            return Ok(Progress::Closed);
+        }
+        match decode(&mut &bytes[..received])? {
+            Report::Ready => {
+                let terminal = fds.next().zip(fds.next());
+                Ok(Progress::Executing(
+                    terminal.map(|(master, slave)| Terminal { master, slave }),
+                ))
+            }
+            report => Ok(Progress::Failed(report)),
+        }
+    }
+}

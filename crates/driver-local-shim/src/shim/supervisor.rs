@@ -1,0 +1,189 @@
+//! Watching a run: output into the log, requests, kills for memory, and the end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use driver_local_shim::{SOCKET, record};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use crate::cgroups;
+use crate::clock::now_ms;
+use crate::ending::Ending;
+use crate::run::Run;
+use crate::streams::{ERR, OUT};
+
+/// After this long without output its buffer is given back.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The kernel tells of a lack of memory a moment before it has killed, with version 1.
+const OOM_TICK: Duration = Duration::from_millis(10);
+const OOM_TICKS: u8 = 100;
+
+/// A run that has begun.
+pub(crate) struct Supervisor {
+    run: Run,
+    pidfd: OwnedFd,
+    /// Where init tells how the main process ended.
+    exit: OwnedFd,
+    buffer: Vec<u8>,
+    oom: bool,
+    /// How often to look for a kill that was announced.
+    oom_looks: u8,
+}
+
+/// What poll found.
+#[derive(Default)]
+struct Ready {
+    timeout: bool,
+    ended: bool,
+    oom: bool,
+    server: bool,
+    sources: Vec<usize>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(run: Run, pidfd: OwnedFd, exit: OwnedFd) -> Self {
+        Self {
+            run,
+            pidfd,
+            exit,
+            buffer: Vec::new(),
+            oom: false,
+            oom_looks: 0,
+        }
+    }
+
+    /// Watches until the end, and writes it down.
+    pub(crate) fn watch(mut self) {
+        loop {
+            let ready = self.wait();
+            if ready.oom {
+                self.oom_looks = OOM_TICKS;
+            }
+            if ready.oom || self.oom_looks > 0 {
+                self.oom_looks = self.oom_looks.saturating_sub(1);
+                self.look_for_oom();
+            }
+            if ready.timeout && self.oom_looks == 0 {
+                self.buffer = Vec::new();
+            }
+            for source in ready.sources {
+                self.pump(source);
+            }
+            if ready.server {
+                self.run.server.serve(&mut self.run.streams);
+            }
+            if ready.ended {
+                return self.finish();
+            }
+        }
+    }
+
+    fn wait(&self) -> Ready {
+        let streams = &self.run.streams;
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        fds.extend(
+            streams
+                .sources
+                .iter()
+                .map(|(_, source)| PollFd::new(source, PollFlags::IN)),
+        );
+        let oom = self.run.oom.as_ref().map(|oom| oom.poll());
+        if let Some((fd, flags)) = &oom {
+            fds.push(PollFd::new(fd, *flags));
+        }
+        let after_oom = fds.len();
+        let server: Vec<_> = self.run.server.fds().collect();
+        fds.extend(server.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let timeout = self.timeout();
+        let found = poll(&mut fds, timeout.as_ref());
+        let is_ready = |index: usize| !fds[index].revents().is_empty();
+        match found {
+            Ok(0) => Ready {
+                timeout: true,
+                ..Ready::default()
+            },
+            Ok(_) => Ready {
+                timeout: false,
+                ended: is_ready(0),
+                oom: oom.is_some() && is_ready(after_oom - 1),
+                server: (after_oom..fds.len()).any(is_ready),
+                sources: (0..streams.sources.len())
+                    .filter(|source| is_ready(1 + source))
+                    .collect(),
+            },
+            // Only a lack of memory can be the reason; the next try may find some.
+            Err(_) => Ready::default(),
+        }
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let oom = (self.oom_looks > 0).then_some(OOM_TICK);
+        let idle = (!self.buffer.is_empty()).then_some(IDLE);
+        Timespec::try_from(oom.into_iter().chain(idle).min()?).ok()
+    }
+
+    /// Takes what is there of a source, up to a frame. Whether there was something.
+    fn pump(&mut self, source: usize) -> bool {
+        let (stream, fd) = &self.run.streams.sources[source];
+        self.buffer.resize(self.run.log.max_data(), 0);
+        match rustix::io::read(fd, &mut self.buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.run.log.write(*stream, &self.buffer[..count], now_ms());
+                true
+            }
+            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => false,
+            // The terminal was hung up: nothing will come from it any more.
+            Err(_) => {
+                self.run.streams.sources.remove(source);
+                false
+            }
+        }
+    }
+
+    fn look_for_oom(&mut self) {
+        if self.run.oom.as_mut().is_some_and(|oom| oom.has_killed()) {
+            self.oom_looks = 0;
+            if !self.oom {
+                self.oom = true;
+                // Without space for it the record of the exit says the same.
+                let _ = self
+                    .run
+                    .directory
+                    .append(&record::out_of_memory(self.run.number, now_ms()));
+            }
+        }
+    }
+
+    /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, record.
+    fn finish(mut self) {
+        let ending = self.ending();
+        for source in (0..self.run.streams.sources.len()).rev() {
+            while self.pump(source) {}
+        }
+        self.look_for_oom();
+        cgroups::remove(&self.run.cgroups);
+        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
+        let _ = self.run.directory.append(&record);
+        for name in [SOCKET, OUT, ERR] {
+            self.run.directory.remove(name);
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        let mut told = [0; 2];
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        // Init has told before it ended; one that was killed could not.
+        if matches!(rustix::io::read(&self.exit, &mut told), Ok(2)) {
+            return Ending::from_bytes(told);
+        }
+        match status {
+            Ok(Some(status)) => Ending::of(status.exit_status(), status.terminating_signal()),
+            _ => Ending::of(None, Some(9)),
+        }
+    }
+}

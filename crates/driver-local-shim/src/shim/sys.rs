@@ -1,0 +1,166 @@
+//! The system calls that no library wraps, or only for programs with threads: the one module with unsafe code.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+use rustix::mount::MountAttrFlags;
+use rustix::process::Pid;
+
+/// What a fork gives to each of the two.
+pub(crate) enum Fork {
+    /// The process that was there before.
+    Parent(Child),
+    /// The new one. It must not return into the code of the parent, but end with `std::process::exit`.
+    Child,
+}
+
+/// A new process.
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// `clone3` as a fork: `namespaces` are flags `CLONE_NEW...`, `cgroup` is a directory of cgroup version 2 to begin in.
+pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all zeros are valid: no pointers, no flags.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces as u64 | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM the child has a copy of the memory, as after fork(2). This program has one thread, so
+    // that no lock is held by another.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => Ok(Fork::Child),
+        1.. => {
+            // SAFETY: the kernel has just made it for us.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid =
+                Pid::from_raw(pid as i32).ok_or_else(|| io::Error::other("a process without a number"))?;
+            Ok(Fork::Parent(Child { pid, pidfd }))
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Closes all descriptors from `first` on, but for `kept`. What owned them must not be dropped afterwards.
+pub(crate) fn close_from(first: RawFd, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<RawFd> = kept
+        .iter()
+        .map(AsRawFd::as_raw_fd)
+        .filter(|fd| *fd >= first)
+        .collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for fd in kept {
+        if from < fd {
+            close_range(from, fd - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: the callers promise that nobody uses them.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// The kernel's `struct mount_attr`.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Adds attributes to the mount at `fd`, and to those below where `recursive`.
+pub(crate) fn add_attributes(fd: impl AsFd, added: MountAttrFlags, recursive: bool) -> io::Result<()> {
+    let attributes = MountAttributes {
+        set: added.bits().into(),
+        clear: 0,
+        propagation: 0,
+        user_namespace: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the pointers live as long as the call; the size is that of the structure.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<MountAttributes>(),
+        )
+    })
+}
+
+/// Sets all signals to their default dispositions. What the kernel refuses (of KILL, STOP) is so anyway.
+pub(crate) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is no function of ours.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// A system call filter for this process and all that it starts. `program` holds instructions of 8 bytes.
+pub(crate) fn set_seccomp_filter(program: &[u8]) -> io::Result<()> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .chunks_exact(8)
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    if instructions.len() * 8 != program.len() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let filter = libc::sock_fprog {
+        len: u16::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
+        filter: instructions.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies what the pointers name before the call returns.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            (&raw const filter).cast::<c_void>(),
+        )
+    })
+}
+
+/// Leaves the session keyring of the host for an empty one.
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a null name is an anonymous keyring.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<c_void>()) })
+}
+
+/// Sends a signal of any number, real-time ones too.
+pub(crate) fn kill(pid: Pid, signal: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) }.into())
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
