@@ -6,6 +6,8 @@
 mod detect;
 mod files;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
 
@@ -13,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 
 use driver_local_shim::Cgroup;
-use driver_types::{ContainerStats, DriverError, NetworkStats, ResourceLimits, Result, Support};
+use driver_types::{ContainerStats, DriverError, NetworkStats, ResourceLimits, Result, Support, Violation};
 
 pub(crate) use v1::V1;
 pub(crate) use v2::V2;
@@ -121,28 +123,36 @@ impl Cgroups {
             Self::V2(v2) => v2.limit(id, limits),
             Self::None { .. } => Ok(()),
         };
-        let Err(error) = set(new, old) else {
-            return Ok(());
+        let refused = match set(new, old) {
+            Ok(()) => return Ok(()),
+            // It has ended meanwhile: its next run will have the new ones.
+            Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(refused) => refused,
         };
         let undone = set(old, new);
-        let violation =
-            driver_types::Violation::new("/memory", format!("the kernel refuses the new limits: {error}"));
-        let refused = DriverError::violations(vec![
-            violation.with_hint("use at least what the container uses now"),
-        ]);
         Err(match undone {
-            Ok(()) => refused,
-            Err(error) => refused.with_cleanup(DriverError::internal(error.to_string())),
+            Ok(()) => refused.violation(),
+            Err(other) => refused
+                .violation()
+                .with_cleanup(DriverError::internal(other.error.to_string())),
         })
     }
 
-    /// Freezes all processes, and returns when they are.
+    /// Freezes all processes, and returns when they are. Where one does not freeze, none is.
     ///
     /// # Errors
     ///
     /// Those of the kernel; `NotFound` where the group is gone; `TimedOut` where a process does not freeze.
     pub(crate) fn freeze(&self, id: &str) -> io::Result<()> {
-        self.set_frozen(id, true)
+        let frozen = match self {
+            Self::V1(v1) => v1.freeze(id),
+            Self::V2(v2) => v2.freeze(id),
+            Self::None { reason } => Err(unsupported(reason)),
+        };
+        frozen.inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = self.thaw(id);
+        })
     }
 
     /// Lets them go on.
@@ -151,14 +161,19 @@ impl Cgroups {
     ///
     /// As of [`freeze`](Self::freeze).
     pub(crate) fn thaw(&self, id: &str) -> io::Result<()> {
-        self.set_frozen(id, false)
+        match self {
+            Self::V1(v1) => v1.thaw(id),
+            Self::V2(v2) => v2.thaw(id),
+            Self::None { reason } => Err(unsupported(reason)),
+        }
     }
 
-    fn set_frozen(&self, id: &str, frozen: bool) -> io::Result<()> {
+    /// Sends SIGKILL to all processes, frozen or not. Does not wait for their end.
+    fn kill(&self, id: &str) {
         match self {
-            Self::V1(v1) => v1.set_frozen(id, frozen),
-            Self::V2(v2) => v2.set_frozen(id, frozen),
-            Self::None { reason } => Err(io::Error::new(io::ErrorKind::Unsupported, reason.clone())),
+            Self::V1(v1) => v1.kill(id),
+            Self::V2(v2) => v2.kill(id),
+            Self::None { .. } => {}
         }
     }
 
@@ -181,14 +196,15 @@ impl Cgroups {
         Some(stats::network(&text))
     }
 
-    /// Removes the groups of a container; processes that are still in them are killed. A repeat does nothing.
+    /// Removes the groups of a container; processes that are still in them, frozen or not, are killed. A repeat does
+    /// nothing.
     ///
     /// # Errors
     ///
     /// Those of the kernel.
     pub(crate) fn remove(&self, id: &str) -> io::Result<()> {
         for directory in self.directories(id) {
-            files::remove(&directory)?;
+            files::remove(&directory, &|| self.kill(id))?;
         }
         Ok(())
     }
@@ -202,6 +218,36 @@ impl Cgroups {
     }
 }
 
+/// A limit that the kernel did not take.
+#[derive(Debug)]
+struct Refused {
+    /// Its JSON pointer in the limits.
+    field: &'static str,
+    error: io::Error,
+}
+
+impl Refused {
+    fn of(field: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { field, error }
+    }
+
+    fn violation(&self) -> DriverError {
+        let hint = match self.field {
+            "/memory" => "use at least what the container uses now",
+            _ => "use no more than the cgroup of the driver has",
+        };
+        let violation = Violation::new(
+            self.field,
+            format!("the kernel refuses the limit: {}", self.error),
+        );
+        DriverError::violations(vec![violation.with_hint(hint)])
+    }
+}
+
+fn unsupported(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, reason)
+}
+
 /// The quota in microseconds of a period for so many cores.
 fn quota_us(cores: f64) -> u64 {
     // Validation allows 0.01 to 65536 cores.
@@ -211,51 +257,4 @@ fn quota_us(cores: f64) -> u64 {
 /// MiB in bytes.
 fn bytes(mib: u64) -> u64 {
     mib.saturating_mul(ResourceLimits::MIB)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[rstest::rstest]
-    #[case(0.5, 50_000)]
-    #[case(2.0, 200_000)]
-    #[case(0.01, 1_000)]
-    #[case(0.015, 1_500)]
-    fn quotas(#[case] cores: f64, #[case] expected: u64) {
-        assert_eq!(quota_us(cores), expected);
-    }
-
-    /// On the real kernel, whichever version it has.
-    #[test]
-    fn groups_are_made_with_their_limits_changed_frozen_read_and_removed() {
-        let cgroups = Cgroups::detect().unwrap();
-        if !rustix::process::geteuid().is_root() || matches!(cgroups, Cgroups::None { .. }) {
-            eprintln!("skipped: {} for this user", cgroups.name());
-            return;
-        }
-        let id = crate::id::random().unwrap();
-        let limits = ResourceLimits::default().memory(64).pids(20);
-        assert!(!cgroups.create(&id, &limits).unwrap().is_empty());
-        let read = cgroups.stats(&id).unwrap();
-        assert_eq!(read.memory.limit_bytes, Some(64 << 20));
-        assert_eq!(read.pids.limit, Some(20));
-        let more = limits.memory(128).cpu(1.5);
-        cgroups.update(&id, &limits, &more).unwrap();
-        assert_eq!(cgroups.stats(&id).unwrap().memory.limit_bytes, Some(128 << 20));
-        cgroups.update(&id, &more, &limits).unwrap();
-        cgroups.freeze(&id).unwrap();
-        cgroups.thaw(&id).unwrap();
-        cgroups.remove(&id).unwrap();
-        cgroups.remove(&id).unwrap();
-        assert!(
-            cgroups
-                .directories(&id)
-                .iter()
-                .all(|directory| !directory.exists())
-        );
-        assert_eq!(cgroups.stats(&id).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
 }

@@ -27,35 +27,52 @@ struct Hierarchy {
 pub(super) fn detect() -> io::Result<Cgroups> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    let hierarchies = hierarchies(&mounts);
+    Ok(choose(&hierarchies(&mounts), &own))
+}
+
+/// Version 2 where it has all that limits need; else version 1; else what version 2 has.
+fn choose(hierarchies: &[Hierarchy], own: &str) -> Cgroups {
     let v2 = hierarchies
         .iter()
         .find(|hierarchy| hierarchy.version == "cgroup2");
+    let available = v2.map(available).unwrap_or_default();
+    let unified = || match v2 {
+        None => Err("cgroup v2 is not mounted".to_owned()),
+        Some(_) if available.is_empty() => {
+            Err("cgroup v2 has none of the controllers cpu, memory and pids".to_owned())
+        }
+        Some(v2) => unified(v2, own_path(own, ""), &available),
+    };
     let mut reasons = Vec::new();
-    if let Some(hierarchy) = v2 {
-        match unified(hierarchy, own_path(&own, "")) {
-            Ok(v2) => return Ok(Cgroups::V2(v2)),
+    if available.len() == V2_CONTROLLERS.len() {
+        match unified() {
+            Ok(v2) => return Cgroups::V2(v2),
             Err(reason) => reasons.push(reason),
         }
     }
-    let mut controllers = BTreeMap::new();
-    for name in V1_CONTROLLERS {
-        let of_name = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|other| other == name);
-        if let Some(hierarchy) = hierarchies.iter().find(of_name)
-            && let Some(parent) = writable(&hierarchy.point)
-        {
-            controllers.insert(name, parent);
+    let controllers = controllers(hierarchies);
+    if V2_CONTROLLERS.iter().any(|name| controllers.contains_key(name)) {
+        return Cgroups::V1(V1::new(controllers));
+    }
+    if reasons.is_empty() {
+        match unified() {
+            Ok(v2) => return Cgroups::V2(v2),
+            Err(reason) => reasons.push(reason),
         }
     }
-    if controllers.is_empty() {
-        reasons.push(
-            "no controller of version 1 can be written; run as root, or use a host with cgroup v2".to_owned(),
-        );
-        return Ok(Cgroups::None {
-            reason: reasons.join("; "),
-        });
-    }
-    Ok(Cgroups::V1(V1::new(controllers)))
+    reasons.push("no controller of version 1 can be written".to_owned());
+    let reason = reasons.join("; ");
+    Cgroups::None { reason }
+}
+
+/// The controllers of version 1 that can be used, with this driver's directory in each.
+fn controllers(hierarchies: &[Hierarchy]) -> BTreeMap<&'static str, PathBuf> {
+    let usable = |name: &'static str| {
+        let has = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|other| other == name);
+        let hierarchy = hierarchies.iter().find(has)?;
+        Some((name, writable(&hierarchy.point)?))
+    };
+    V1_CONTROLLERS.into_iter().filter_map(usable).collect()
 }
 
 /// The mount points of cgroups in the text of `/proc/self/mountinfo` (proc(5)).
@@ -107,31 +124,32 @@ fn writable(point: &Path) -> Option<PathBuf> {
     writable.then_some(own)
 }
 
-/// The directory of version 2 in which this process can make groups with all needed controllers.
-fn unified(hierarchy: &Hierarchy, own: Option<&str>) -> Result<V2, String> {
-    let available = files::read(&hierarchy.point, "cgroup.controllers").map_err(|error| error.to_string())?;
-    let missing: Vec<&str> = V2_CONTROLLERS
-        .into_iter()
-        .filter(|name| !available.split_whitespace().any(|other| other == *name))
-        .collect();
-    if !missing.is_empty() {
-        return Err(format!("cgroup v2 has no controller {}", missing.join(", ")));
-    }
-    // Root uses the root of the mount; others the subtree that was delegated to them: their own group's parent, since a
-    // group with processes cannot have controllers below it.
+/// The controllers of version 2 that are of use and there.
+fn available(hierarchy: &Hierarchy) -> Vec<&'static str> {
+    let found = files::read(&hierarchy.point, "cgroup.controllers").unwrap_or_default();
+    let is_there = |name: &&str| found.split_whitespace().any(|other| other == *name);
+    V2_CONTROLLERS.into_iter().filter(is_there).collect()
+}
+
+/// The directory of version 2 in which this process can make groups with these controllers.
+///
+/// Root uses the root of the mount. Others use the group above their own: a group with processes cannot have controllers
+/// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run.
+fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str]) -> Result<V2, String> {
     let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
-    let own = own.unwrap_or_default().trim_start_matches('/');
-    let parents = [hierarchy.point.clone(), hierarchy.point.join(own).join("..")];
-    let mut reason = String::new();
-    for parent in parents {
-        match V2::prepare(&parent, &V2_CONTROLLERS) {
-            Ok(v2) => return Ok(v2),
-            Err(error) => reason = error.to_string(),
-        }
-    }
-    Err(format!(
-        "cgroup v2 is not delegated ({reason}); run as root, or under systemd with `Delegate=yes`"
-    ))
+    let own = own.unwrap_or_default().trim_matches('/');
+    let above = own.rsplit_once('/').map_or("", |(above, _)| above);
+    let at_root = V2::prepare(&hierarchy.point, controllers);
+    let prepared = match at_root {
+        Err(_) if !above.is_empty() => V2::prepare(&hierarchy.point.join(above), controllers),
+        at_root => at_root,
+    };
+    prepared.map_err(|error| {
+        format!(
+            "cgroup v2 is not delegated to this process ({error}); run as root, or as a systemd service with \
+             `Delegate=yes` and `DelegateSubgroup=main`"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -161,5 +179,57 @@ mod tests {
         assert_eq!(own_path(own, "cpuacct"), Some("/b"));
         assert_eq!(own_path(own, ""), Some("/user.slice/session"));
         assert_eq!(own_path(own, "pids"), None);
+    }
+
+    fn hierarchy(version: &str, point: &Path, names: &str) -> Hierarchy {
+        let of_mount = match version {
+            "cgroup" => names,
+            _ => "",
+        };
+        fs::write(point.join("cgroup.controllers"), names).expect("written");
+        Hierarchy {
+            version: version.to_owned(),
+            root: "/".to_owned(),
+            point: point.to_owned(),
+            controllers: of_mount.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn the_version_that_holds_limits_is_chosen() {
+        let (one, two) = (
+            tempfile::tempdir().expect("made"),
+            tempfile::tempdir().expect("made"),
+        );
+        let all = "cpuset cpu io memory hugetlb pids";
+        let v1 = || hierarchy("cgroup", one.path(), "memory");
+        let v2 = |names| hierarchy("cgroup2", two.path(), names);
+        let named = |hierarchies: &[Hierarchy]| choose(hierarchies, "0::/\n");
+        assert_eq!(named(&[v1(), v2(all)]).name(), "cgroup v2");
+        // The hybrid layout of systemd, and Debian on a Raspberry Pi.
+        assert_eq!(named(&[v1(), v2("")]).name(), "cgroup v1");
+        let partial = named(&[v2("cpu io pids")]);
+        assert_eq!(partial.name(), "cgroup v2");
+        assert!(partial.held().pids.is_supported() && !partial.held().memory.is_supported());
+        let Cgroups::None { reason } = named(&[v2("")]) else {
+            panic!("limits without controllers");
+        };
+        assert!(reason.contains("none of the controllers"), "{reason}");
+        assert_eq!(named(&[]).name(), "no cgroups");
+    }
+
+    /// A group with processes takes no controllers for those below; the one above it, which was delegated, does.
+    #[test]
+    fn who_may_not_use_the_root_uses_the_group_above_its_own() {
+        let root = tempfile::tempdir().expect("made");
+        let service = root.path().join("app.slice/agent.service");
+        fs::create_dir_all(&service).expect("made");
+        let v2 = hierarchy("cgroup2", root.path(), "cpu memory pids");
+        // Cannot be written, whoever runs this.
+        fs::create_dir(root.path().join("cgroup.subtree_control")).expect("made");
+        let found = unified(&v2, Some("/app.slice/agent.service/main"), &V2_CONTROLLERS).expect("delegated");
+        assert_eq!(found.directory("x"), service.join(OWN).join("x"));
+        let refused = unified(&v2, Some("/main"), &V2_CONTROLLERS).expect_err("nothing is delegated");
+        assert!(refused.contains("Delegate=yes"), "{refused}");
     }
 }

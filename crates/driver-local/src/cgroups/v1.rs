@@ -1,6 +1,6 @@
 //! Version 1: a directory for each controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use driver_local_shim::Cgroup;
 use driver_types::{ContainerStats, ResourceLimits, Support};
 
-use super::{Held, PERIOD_US, bytes, files, quota_us, stats};
+use super::{Held, PERIOD_US, Refused, bytes, files, quota_us, stats};
 
 /// How long processes may take to freeze.
 const FREEZE_LIMIT: Duration = Duration::from_secs(10);
+/// How long they may take to freeze where they are to be killed: it only keeps them from making others meanwhile.
+const KILL_FREEZE_LIMIT: Duration = Duration::from_millis(200);
+/// Numbers from here on stand for no limit: the largest one, rounded down to whole pages of any size.
+const UNLIMITED: u64 = (i64::MAX as u64) & !0xf_ffff;
 /// The devices that a container may use (the OCI runtime specification's default devices, and those of terminals).
 const DEVICES: [&str; 9] = [
     "c 1:3 rwm",
@@ -67,7 +71,9 @@ impl V1 {
     }
 
     pub(super) fn directories(&self, id: &str) -> Vec<PathBuf> {
-        self.controllers.values().map(|parent| parent.join(id)).collect()
+        // Controllers that are mounted together have one directory.
+        let parents: BTreeSet<&PathBuf> = self.controllers.values().collect();
+        parents.into_iter().map(|parent| parent.join(id)).collect()
     }
 
     pub(super) fn groups(&self, id: &str) -> Vec<Cgroup> {
@@ -79,7 +85,7 @@ impl V1 {
         for directory in self.directories(id) {
             files::make(&directory)?;
         }
-        self.limit(id, limits, None)?;
+        self.limit(id, limits, None).map_err(|refused| refused.error)?;
         if let Some(devices) = self.directory("devices", id) {
             files::write(&devices, "devices.deny", "a")?;
             for device in DEVICES {
@@ -95,17 +101,19 @@ impl V1 {
         id: &str,
         limits: &ResourceLimits,
         before: Option<&ResourceLimits>,
-    ) -> io::Result<()> {
+    ) -> Result<(), Refused> {
         if let Some(memory) = self.directory("memory", id) {
             let grows = before.is_some_and(|before| limits.memory > before.memory);
-            self.limit_memory(&memory, bytes(limits.memory), grows)?;
+            self.limit_memory(&memory, bytes(limits.memory), grows)
+                .map_err(Refused::of("/memory"))?;
         }
         if let Some(cpu) = self.directory("cpu", id) {
-            files::write(&cpu, "cpu.cfs_period_us", PERIOD_US)?;
-            files::write(&cpu, "cpu.cfs_quota_us", quota_us(limits.cpu))?;
+            files::write(&cpu, "cpu.cfs_period_us", PERIOD_US)
+                .and_then(|()| files::write(&cpu, "cpu.cfs_quota_us", quota_us(limits.cpu)))
+                .map_err(Refused::of("/cpu"))?;
         }
         match self.directory("pids", id) {
-            Some(pids) => files::write(&pids, "pids.max", limits.pids),
+            Some(pids) => files::write(&pids, "pids.max", limits.pids).map_err(Refused::of("/pids")),
             None => Ok(()),
         }
     }
@@ -124,34 +132,46 @@ impl V1 {
             .try_for_each(|file| files::write(memory, file, bytes))
     }
 
-    pub(super) fn set_frozen(&self, id: &str, frozen: bool) -> io::Result<()> {
+    pub(super) fn freeze(&self, id: &str) -> io::Result<()> {
+        self.set_frozen(id, "FROZEN", FREEZE_LIMIT)
+    }
+
+    pub(super) fn thaw(&self, id: &str) -> io::Result<()> {
+        self.set_frozen(id, "THAWED", FREEZE_LIMIT)
+    }
+
+    fn set_frozen(&self, id: &str, state: &str, limit: Duration) -> io::Result<()> {
         let freezer = self.directory("freezer", id).ok_or(io::ErrorKind::Unsupported)?;
-        let state = if frozen { "FROZEN" } else { "THAWED" };
-        let begin = Instant::now();
+        let deadline = Instant::now() + limit;
         loop {
-            // Written again: a process that was made meanwhile thaws the group.
+            // Written again: a process that was made meanwhile has to be frozen, too.
             files::write(&freezer, "freezer.state", state)?;
             if files::read(&freezer, "freezer.state")?.trim() == state {
                 return Ok(());
             }
-            if begin.elapsed() > FREEZE_LIMIT {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "a process does not freeze",
-                ));
+            if Instant::now() >= deadline {
+                let message = format!("{}: a process does not become {state}", freezer.display());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
+            // Version 1 does not tell when they are.
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
+    /// Kills all processes. While they are frozen they cannot make others, nor end, so that no pid is taken anew; what
+    /// was frozen before gets the signal when it thaws.
+    pub(super) fn kill(&self, id: &str) {
+        let _ = self.set_frozen(id, "FROZEN", KILL_FREEZE_LIMIT);
+        self.directories(id)
+            .iter()
+            .for_each(|directory| files::kill(directory));
+        let _ = self.thaw(id);
+    }
+
     pub(super) fn stats(&self, id: &str) -> io::Result<ContainerStats> {
-        let first = self
-            .directories(id)
-            .into_iter()
-            .next()
-            .ok_or(io::ErrorKind::NotFound)?;
         // The error for a group that is gone.
-        std::fs::metadata(&first)?;
+        let any = self.directories(id).into_iter().next();
+        std::fs::metadata(any.ok_or(io::ErrorKind::NotFound)?)?;
         let mut read = ContainerStats {
             time: crate::time::now_ms(),
             ..ContainerStats::default()
@@ -169,7 +189,8 @@ impl V1 {
         if let Some(memory) = self.directory("memory", id) {
             read.memory.current_bytes = files::number(&memory, "memory.usage_in_bytes");
             read.memory.peak_bytes = files::number(&memory, "memory.max_usage_in_bytes");
-            read.memory.limit_bytes = files::number(&memory, "memory.limit_in_bytes");
+            read.memory.limit_bytes =
+                files::number(&memory, "memory.limit_in_bytes").filter(|bytes| *bytes < UNLIMITED);
             let control = files::read(&memory, "memory.oom_control").unwrap_or_default();
             read.memory.oom_kills = files::keyed(&control, "oom_kill");
         }
