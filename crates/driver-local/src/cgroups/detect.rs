@@ -114,7 +114,8 @@ fn writable(point: &Path) -> Option<PathBuf> {
     let own = point.join(OWN);
     let is_there = own.is_dir();
     fs::create_dir_all(&own).ok()?;
-    let probe = own.join(format!(".probe-{}", std::process::id()));
+    // Of its own: several drivers may look at the same time.
+    let probe = own.join(format!(".probe-{}", crate::id::random().ok()?));
     let writable = fs::create_dir(&probe).is_ok();
     if writable {
         let _ = fs::remove_dir(&probe);
