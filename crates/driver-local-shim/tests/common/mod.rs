@@ -329,3 +329,23 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Sends a signal to a process that this test started.
+pub fn kill(pid: i32, signal: i32) {
+    let status = Command::new("/bin/kill")
+        .arg(format!("-{signal}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// All that this process has.
+pub fn own_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let permitted = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapPrm:\t"))
+        .unwrap();
+    u64::from_str_radix(permitted, 16).unwrap()
+}

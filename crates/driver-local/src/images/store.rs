@@ -174,13 +174,6 @@ impl ImageStore {
         let Some((id, _)) = self.find(reference)? else {
             return Err(DriverError::image_not_found(reference));
         };
-        if let Some(user) = user(&id) {
-            let message = format!("image {reference} is in use by container {user}");
-            let hint = "remove that container first";
-            return Err(DriverError::violations(vec![
-                Violation::new("/reference", message).with_hint(hint),
-            ]));
-        }
         let mut names = self.names()?;
         let gone: Vec<String> = match names.remove(&normalized(reference)) {
             Some(name) => vec![name.written],
@@ -192,6 +185,14 @@ impl ImageStore {
             }
         };
         let last = names.values().all(|name| name.id != id);
+        // One name of several may go at any time: the image stays under the others, as with Docker.
+        if last && let Some(user) = user(&id) {
+            let message = format!("image {reference} is in use by container {user}");
+            let hint = "remove that container first";
+            return Err(DriverError::violations(vec![
+                Violation::new("/reference", message).with_hint(hint),
+            ]));
+        }
         let discarded = self
             .drop_names(&locked, &names, last.then_some(&id))
             .map_err(broken_store)?;
