@@ -103,6 +103,15 @@ fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
     }
 }
 
+fn check_network(core: &Core, config: &ContainerConfig) -> Result<()> {
+    match config.network.as_str() {
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST | ContainerConfig::NETWORK_DEFAULT => {}
+        name if core.networks.get(name)?.is_none() => return Err(DriverError::network_not_found(name)),
+        _ => {}
+    }
+    Ok(())
+}
+
 /// How the limits of a container are held.
 fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
     let of = |capability| core.capabilities.get(capability);
@@ -122,6 +131,7 @@ fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
 async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
     let config = config.into_inner();
     check_volumes(core, &config)?;
+    check_network(core, &config)?;
     loop {
         let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
         let draft = Draft::begin(core, &id)?;

@@ -24,7 +24,8 @@ pub(crate) fn write(directory: &Path, spec: &Spec) -> io::Result<()> {
     fs::write(directory.join("resolv.conf"), resolv_conf(spec))
 }
 
-fn hosts(spec: &Spec) -> String {
+/// What stands in `hosts` before the members of the network.
+pub(crate) fn hosts(spec: &Spec) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for (name, address) in &spec.config.extra_hosts {
         // Writing into a String does not fail.

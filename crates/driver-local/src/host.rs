@@ -21,6 +21,8 @@ pub(crate) struct Host {
     kernel: String,
     overlay: bool,
     seccomp: bool,
+    /// The program that bridges need and this host lacks.
+    missing: Option<&'static str>,
     cores: f64,
     memory_mib: Option<u64>,
     disk_mib: Option<u64>,
@@ -37,6 +39,7 @@ impl Host {
             kernel: kernel.release().to_string_lossy().into_owned(),
             overlay: has_file_system("overlay"),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            missing: ["ip", "nft"].into_iter().find(|program| !has_program(program)),
             cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
             memory_mib: memory_mib(),
             disk_mib: disk_mib(layout.root()),
@@ -53,9 +56,24 @@ impl Host {
         }
     }
 
+    /// Whether containers can have bridges.
+    pub(crate) fn has_bridges(&self) -> bool {
+        self.networks().level == SupportLevel::Native
+    }
+
+    fn networks(&self) -> Support {
+        match self.missing {
+            _ if !self.is_root => Support::none("bridges need root; networks `none` and `host` do not"),
+            Some(program) => Support::none(format!(
+                "the program `{program}` is missing; install iproute2 and nftables"
+            )),
+            None => Support::native(),
+        }
+    }
+
     /// What the driver can do here.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let bridges = "containers have no network interface but loopback, or the host's network";
+        let bridges = self.networks();
         let registries = match cfg!(feature = "pull") {
             true => Support::native(),
             false => Support::none(
@@ -63,11 +81,11 @@ impl Host {
             ),
         };
         Capabilities::all()
-            .with(C::Networks, Support::none(bridges))
-            .with(C::NetworkDefault, Support::none(bridges))
-            .with(C::NetworkSubnet, Support::none(bridges))
-            .with(C::PortsTcp, Support::none(bridges))
-            .with(C::PortsUdp, Support::none(bridges))
+            .with(C::Networks, bridges.clone())
+            .with(C::NetworkDefault, bridges.clone())
+            .with(C::NetworkSubnet, bridges.clone())
+            .with(C::PortsTcp, bridges.clone())
+            .with(C::PortsUdp, bridges.clone())
             .with(C::PullImage, registries)
             .with(
                 C::VolumeSize,
@@ -97,7 +115,9 @@ impl Host {
 
     /// What the host has and lacks, with remedies.
     pub(crate) fn preflight(&self) -> Preflight {
+        let bridges = self.networks();
         let limits = [
+            ("networks", &bridges),
             ("cpu limit", &self.held.cpu),
             ("memory limit", &self.held.memory),
             ("process limit", &self.held.pids),
@@ -132,8 +152,23 @@ impl Host {
                 remedy: None,
             },
         ];
+        checks.push(self.forwarding());
         checks.extend(limits.map(|(name, support)| of_support(name, support)));
         Preflight { checks }
+    }
+
+    fn forwarding(&self) -> PreflightCheck {
+        let on = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
+        let message = match on {
+            true => "net.ipv4.ip_forward is on",
+            false => "net.ipv4.ip_forward is off; the driver turns it on when a container joins a network",
+        };
+        PreflightCheck {
+            name: "forwarding".to_owned(),
+            status: CheckStatus::Ok,
+            message: message.to_owned(),
+            remedy: None,
+        }
     }
 }
 
@@ -162,6 +197,11 @@ fn of_support(name: &str, support: &Support) -> PreflightCheck {
         },
         remedy: support.reason.clone(),
     }
+}
+
+fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 fn has_file_system(name: &str) -> bool {

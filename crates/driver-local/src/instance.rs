@@ -11,7 +11,10 @@ pub(crate) fn instance(container: &Container, health: Option<ContainerHealth>) -
     let status = story.status();
     let run = story.run.as_ref();
     let exit = run.and_then(|run| run.exit.clone());
-    let ports = Vec::new();
+    let live = container.live();
+    let of_run = story.network.as_ref();
+    let of_run = of_run.filter(|(number, ..)| live.is_some_and(|run| run.number == *number));
+    let ports = of_run.map_or_else(Vec::new, |(_, _, ports)| ports.clone());
     ContainerInstance {
         id: spec.id.clone(),
         name: spec.name.clone(),
@@ -27,7 +30,10 @@ pub(crate) fn instance(container: &Container, health: Option<ContainerHealth>) -
         exit,
         health,
         ports,
-        addresses: Vec::new(),
+        addresses: of_run
+            .map(|(_, address, _)| address.clone())
+            .into_iter()
+            .collect(),
         labels: spec.config.labels.clone(),
         resources: story.limits.unwrap_or(spec.config.resources),
         enforcement: spec.enforcement.clone(),

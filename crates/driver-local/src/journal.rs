@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use driver_types::{ContainerStatus, ExitInfo, ExitReason, ResourceLimits, Signal};
+use driver_types::{
+    ContainerStatus, ExitInfo, ExitReason, NetworkAddress, PublishedPort, ResourceLimits, Signal,
+};
 use serde::{Deserialize, Serialize};
 
 /// One line of a journal. Times are epoch milliseconds, runs count from 0. The shim writes `started`, `oom` and `exited`
@@ -20,6 +22,13 @@ pub(crate) enum Record {
         init_pid: i32,
         init_start_time: u64,
         boot_id: String,
+        at: u64,
+    },
+    /// What a run that is about to begin has of its network.
+    Network {
+        run: u32,
+        address: NetworkAddress,
+        ports: Vec<PublishedPort>,
         at: u64,
     },
     /// The run that was about to begin did not; nothing is left of it.
@@ -59,6 +68,8 @@ pub(crate) struct Story {
     pub(crate) next_run: u32,
     /// A run that was announced and neither began nor failed: its driver was killed, or is at it.
     pub(crate) starting: Option<u32>,
+    /// The address and the ports of the host of a run, by its number.
+    pub(crate) network: Option<(u32, NetworkAddress, Vec<PublishedPort>)>,
     /// The limits, where they were changed.
     pub(crate) limits: Option<ResourceLimits>,
     /// Whether it is being removed.
@@ -127,6 +138,9 @@ impl Story {
                     lost: false,
                 });
             }
+            Record::Network {
+                run, address, ports, ..
+            } => self.network = Some((*run, address.clone(), ports.clone())),
             Record::StartFailed { run, .. } => {
                 if self.starting == Some(*run) {
                     self.starting = None;

@@ -20,13 +20,22 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const SHM_BYTES: u64 = 64 << 20;
 
 /// The task of a run.
-pub(crate) fn run_task(core: &Core, container: &Container, run: u32, cgroups: Vec<Cgroup>) -> RunTask {
+pub(crate) fn run_task(
+    core: &Core,
+    container: &Container,
+    run: u32,
+    cgroups: Vec<Cgroup>,
+    network: Option<String>,
+) -> RunTask {
     let Container { spec, dir, .. } = container;
     let config = &spec.config;
     RunTask {
         directory: text(dir.path()),
         run,
-        sandbox: sandbox(core, container),
+        sandbox: Sandbox {
+            network: network_namespace(&spec.config, network),
+            ..sandbox(core, container)
+        },
         cgroups,
         process: Process {
             argv: argv(spec),
@@ -97,10 +106,7 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     mounts.sort_by_key(|mount| mount.target.matches('/').count());
     Sandbox {
         hostname: hostname(spec).to_owned(),
-        network: match config.network.as_str() {
-            ContainerConfig::NETWORK_HOST => NetworkNamespace::Host,
-            _ => NetworkNamespace::New,
-        },
+        network: network_namespace(config, None),
         user: None,
         root: Root {
             lower: spec.image.layers.clone(),
@@ -108,6 +114,15 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
         },
         mounts,
         shm_bytes: SHM_BYTES,
+    }
+}
+
+/// The host's, the one that was made for the run, or an empty one.
+fn network_namespace(config: &ContainerConfig, made: Option<String>) -> NetworkNamespace {
+    match (config.network.as_str(), made) {
+        (ContainerConfig::NETWORK_HOST, _) => NetworkNamespace::Host,
+        (_, Some(path)) => NetworkNamespace::Path(path),
+        (_, None) => NetworkNamespace::New,
     }
 }
 

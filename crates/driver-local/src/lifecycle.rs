@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use driver_local_shim::{Report, Task};
 use driver_types::{
-    Action, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions, Transition,
+    Action, ContainerConfig, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions,
+    Transition,
 };
 
 use crate::container::Container;
 use crate::containers::unwritable;
-use crate::core::{Core, Turn, detached};
+use crate::core::{Core, Turn, blocking, detached};
 use crate::journal::Record;
 use crate::layout::ContainerDir;
+use crate::networks::Networks;
+use crate::networks::members::Membership;
 use crate::time::now_ms;
 use crate::{disk, exec_calls, launch, process, shim, trash};
 
@@ -44,16 +47,19 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
         Ok(()) => {
             let started = core.containers.find(id)?;
             exec_calls::begin_checks(core, &started);
+            leave_at_end(core, &started);
             return Ok(());
         }
         Err(error) => error,
     };
-    let cleaned = core.cgroups.remove(id);
+    let cleaned = leave(container).and_then(|()| core.cgroups.remove(id));
     core.containers
         .record(container, &Record::StartFailed { run, at: now_ms() })?;
     Err(match cleaned {
         Ok(()) => failed,
-        Err(error) => failed.with_cleanup(DriverError::internal(format!("its cgroups stay: {error}"))),
+        Err(error) => failed.with_cleanup(DriverError::internal(format!(
+            "its cgroups or its place in the network stay: {error}"
+        ))),
     })
 }
 
@@ -64,7 +70,20 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
         .cgroups
         .create(id, &limits)
         .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
-    let task = launch::run_task(core, container, run, groups);
+    let (networks, joining) = (core.networks.clone(), container.clone());
+    // The namespace lives by this until it has a process.
+    let member = blocking(move || networks.join(&joining)).await?;
+    if let Some(member) = &member {
+        let record = Record::Network {
+            run,
+            address: member.address.clone(),
+            ports: member.ports.clone(),
+            at: now_ms(),
+        };
+        core.containers.record(container, &record)?;
+    }
+    let path = member.as_ref().map(Membership::path);
+    let task = launch::run_task(core, container, run, groups, path);
     let spawned = core.shim.spawn(&Task::Run(Box::new(task))).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
     match process.report().await {
@@ -81,6 +100,56 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
         Ok(Report::Ready) => Err(DriverError::internal("the shim answered another question")),
         Err(error) => Err(shim::lost(&error)),
     }
+}
+
+/// Takes a container out of its network.
+pub(crate) fn leave(container: &Container) -> io::Result<()> {
+    match container.spec.config.network.as_str() {
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST => Ok(()),
+        _ => Networks::leave(container.dir.path()),
+    }
+}
+
+/// Takes a container out of its network when its run has ended by itself. Ends with the driver.
+pub(crate) fn leave_at_end(core: &Arc<Core>, container: &Container) {
+    let network = container.spec.config.network.as_str();
+    if matches!(
+        network,
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
+    ) {
+        return;
+    }
+    let Some(number) = container.live().map(|run| run.number) else {
+        return;
+    };
+    let Some(mut changed) = core.containers.watch(container.id()) else {
+        return;
+    };
+    let (core, id) = (Arc::downgrade(core), container.id().to_owned());
+    tokio::spawn(async move {
+        loop {
+            let Some(core) = core.upgrade() else { return };
+            match core.containers.get(&id) {
+                Ok(Some(now)) if now.live().is_some_and(|run| run.number == number) => {}
+                _ => break,
+            }
+            drop(core);
+            if changed.changed().await.is_err() {
+                break;
+            }
+        }
+        let Some(core) = core.upgrade() else { return };
+        // Its turn: a start that follows has joined anew, or has not begun.
+        let Ok(turn) = core.turn(&id).await else { return };
+        let again = turn.container.live().is_some();
+        let left = blocking(move || match again {
+            true => Ok(()),
+            false => leave(&turn.container).map_err(|error| unwritable(&error)),
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(container = id, %error, "its place in the network stays for recover");
+        }
+    });
 }
 
 /// Stops the main process, and returns when it is gone.
@@ -225,6 +294,9 @@ pub(crate) async fn remove(core: &Core, turn: &Turn) -> Result<()> {
 /// Removes what is on disk of a container without processes. Can be repeated.
 pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
+    leave(container).map_err(|error| {
+        DriverError::container_remove(id, format!("it cannot leave its network: {error}"))
+    })?;
     core.cgroups.remove(id).map_err(|error| {
         DriverError::container_remove(id, format!("its cgroups cannot be removed: {error}"))
     })?;

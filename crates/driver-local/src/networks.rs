@@ -1,6 +1,15 @@
 //! Networks: what `create_network` makes, one JSON file each, `networks/OWNER/NAME.json`.
 //!
+//! Their bridges, addresses and rules are in the modules below; the host's book of them tells which are taken.
+//!
 //! A file is linked into place, so that of two racing creates, in whichever processes, one makes it and the other finds it.
+
+pub(crate) mod book;
+mod firewall;
+pub(crate) mod link;
+pub(crate) mod members;
+mod ports;
+mod subnet;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,7 +17,9 @@ use std::path::PathBuf;
 
 use driver_types::{DriverError, Network, NetworkConfig, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use self::book::{Book, Bridge};
 use crate::DRIVER_NAME;
 use crate::containers::{unreadable, unwritable};
 use crate::layout::Layout;
@@ -20,6 +31,8 @@ use crate::volumes::names_in;
 pub(crate) struct Networks {
     all: PathBuf,
     owner: String,
+    /// Whether this host can have bridges.
+    real: bool,
 }
 
 /// What is in a file.
@@ -31,10 +44,11 @@ struct Stored {
 }
 
 impl Networks {
-    pub(crate) fn new(layout: &Layout, owner: &str) -> Self {
+    pub(crate) fn new(layout: &Layout, owner: &str, real: bool) -> Self {
         Self {
             all: layout.networks(),
             owner: owner.to_owned(),
+            real,
         }
     }
 
@@ -45,6 +59,16 @@ impl Networks {
     /// `NETWORK_CREATION_FAILED`, permanent, where one of this name has another spec.
     pub(crate) fn create(&self, config: &NetworkConfig) -> Result<(Network, bool)> {
         let id = crate::id::random().map_err(|error| DriverError::internal(error.to_string()))?;
+        let mut book = self
+            .real
+            .then(Book::open)
+            .transpose()
+            .map_err(|error| unwritable(&error))?;
+        let existing = self.read(&self.owner, &config.name)?.is_some();
+        let bridge = match &book {
+            Some(book) if !existing => Some(self.plan_bridge(book, &id, config)?),
+            _ => None,
+        };
         let stored = Stored {
             config: config.clone(),
             network: Network {
@@ -54,12 +78,16 @@ impl Networks {
                 labels: config.labels.clone(),
                 created_at: now_ms(),
                 internal: config.internal,
-                subnet: None,
-                gateway: None,
+                subnet: bridge.as_ref().map(|bridge| bridge.subnet.to_string()),
+                gateway: bridge.as_ref().map(|bridge| bridge.subnet.gateway().to_string()),
             },
         };
         loop {
             if self.link(&id, &stored).map_err(|error| unwritable(&error))? {
+                if let (Some(book), Some(bridge)) = (&mut book, bridge) {
+                    book.pages.bridges.push(bridge);
+                    book.save().map_err(|error| unwritable(&error))?;
+                }
                 return Ok((stored.network, true));
             }
             match self.read(&self.owner, &config.name)? {
@@ -72,6 +100,30 @@ impl Networks {
                 None => {}
             }
         }
+    }
+
+    fn plan_bridge(&self, book: &Book, id: &str, config: &NetworkConfig) -> Result<Bridge> {
+        let failed = |message: String| DriverError::network_creation(&config.name, message).permanent();
+        let wanted = config
+            .subnet
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(failed)?;
+        Ok(Bridge {
+            name: bridge_name(id),
+            subnet: book.free_subnet(wanted).map_err(failed)?,
+            internal: config.internal,
+            is_default: false,
+            anchor: self.path(&self.owner, &config.name),
+        })
+    }
+
+    /// The default network's, one of a state directory.
+    fn default_bridge(&self) -> String {
+        let digest = Sha256::digest(self.all.as_os_str().as_encoded_bytes());
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        bridge_name(&digits)
     }
 
     /// Whether the name was free.
@@ -110,11 +162,23 @@ impl Networks {
     ///
     /// `NETWORK_NOT_FOUND`.
     pub(crate) fn remove_of(&self, owner: &str, name: &str) -> Result<()> {
+        let id = self.read(owner, name)?.map(|stored| stored.network.id);
         match fs::remove_file(self.path(owner, name)) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.remove_bridge(name, id.as_deref()),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(DriverError::network_not_found(name)),
             Err(error) => Err(unwritable(&error)),
         }
+    }
+
+    fn remove_bridge(&self, name: &str, id: Option<&str>) -> Result<()> {
+        let Some(bridge) = id.filter(|_| self.real).map(bridge_name) else {
+            return Ok(());
+        };
+        let removed = Book::open().and_then(|mut book| {
+            let gone: Vec<Bridge> = book.bridge(&bridge).into_iter().collect();
+            members::drop_bridges(&mut book, &gone)
+        });
+        removed.map_err(|error| DriverError::network_remove(name, format!("bridge {bridge} stays: {error}")))
     }
 
     /// A network by id or name.
@@ -171,4 +235,9 @@ impl Networks {
     fn path(&self, owner: &str, name: &str) -> PathBuf {
         self.all.join(owner).join(format!("{name}.json"))
     }
+}
+
+/// The bridge of a network: names of interfaces have at most 15 bytes.
+fn bridge_name(id: &str) -> String {
+    format!("oa-{}", &id[..8])
 }

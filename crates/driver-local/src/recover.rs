@@ -34,6 +34,9 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
         let Some(container) = settle(core, &turn)? else {
             continue;
         };
+        if container.live().is_none() {
+            lifecycle::leave(&container).map_err(|error| unreadable(&error))?;
+        }
         let instance = describe(core, &container);
         match container.status() {
             ContainerStatus::Dead | ContainerStatus::Removing => report.orphaned.push(ObjectRef {
@@ -43,10 +46,12 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             status if status.has_ended() => report.exited.push(instance),
             _ => {
                 exec_calls::begin_checks(core, &container);
+                lifecycle::leave_at_end(core, &container);
                 report.adopted.push(instance);
             }
         }
     }
+    sweep_networks(core).await?;
     let used = core.containers.list(true)?;
     let (layout, images) = (core.layout.clone(), Arc::clone(&core.images));
     blocking(move || {
@@ -120,9 +125,19 @@ fn sweep_unfinished(core: &Core) -> Result<()> {
 /// Ends the driver's work. Later calls are refused, even if a container could not be ended.
 pub(crate) async fn shutdown(core: &Arc<Core>, mode: ShutdownMode) -> Result<()> {
     let result = end_all(core, mode).await;
+    let swept = sweep_networks(core).await;
     core.shut_down();
     core.health.end_all();
-    result
+    result.and(swept)
+}
+
+/// Removes bridges that nobody needs.
+async fn sweep_networks(core: &Core) -> Result<()> {
+    if !core.host.has_bridges() {
+        return Ok(());
+    }
+    let networks = core.networks.clone();
+    blocking(move || networks.sweep().map_err(|error| unreadable(&error))).await
 }
 
 async fn end_all(core: &Arc<Core>, mode: ShutdownMode) -> Result<()> {
