@@ -21,7 +21,7 @@ use crate::names::Claim;
 use crate::query::describe;
 use crate::spec::{ImageSpec, Spec};
 use crate::time::now_ms;
-use crate::{disk, etc, id, image_calls, lifecycle};
+use crate::{disk, etc, id, image_calls, lifecycle, volumes};
 
 /// Makes a container without starting it.
 pub(crate) async fn create_container(
@@ -78,6 +78,15 @@ async fn find_image(core: &Core, reference: &str) -> Result<Option<Resolved>> {
     .await
 }
 
+/// Keeps the container's volumes from being removed before it is there.
+async fn hold_volumes(core: &Core, config: &ContainerConfig) -> Result<Option<volumes::Locked>> {
+    if config.volumes.is_empty() {
+        return Ok(None);
+    }
+    let volumes = core.volumes.clone();
+    blocking(move || volumes.hold().map(Some)).await
+}
+
 /// The volumes that do not exist, and the host directories that do not.
 fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
     let mut violations = Vec::new();
@@ -130,6 +139,7 @@ fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
 
 async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
     let config = config.into_inner();
+    let _volumes = hold_volumes(core, &config).await?;
     check_volumes(core, &config)?;
     check_network(core, &config)?;
     loop {

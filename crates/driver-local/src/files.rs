@@ -3,11 +3,7 @@
 //! A running container's root is that of its first process, with everything mounted in it. Of one that does not run, a shim
 //! makes the root and holds it for as long as the copy takes; nobody can start it meanwhile.
 
-mod pack;
-mod unpack;
-
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,15 +11,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driver_local_shim::{HoldTask, Report, Task};
 use driver_types::{ByteStream, ContainerStatus, DriverError, Operation, Result};
-use futures_util::{TryStreamExt, stream};
+use futures_util::stream;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
 use crate::DRIVER_NAME;
+use crate::container::Container;
 use crate::core::{Core, Turn, blocking};
-use crate::images::StreamReader;
 use crate::rootfs::Root;
 use crate::shim::{self, ShimProcess};
+use crate::tarball::pack::{Found, refuse_kernels};
+use crate::tarball::{Archive, StreamReader, unpack_copy};
 use crate::{launch, process};
 
 /// The pieces of a stream that is read.
@@ -41,36 +39,16 @@ struct Held {
 pub(crate) async fn copy_into(core: &Arc<Core>, id: &str, path: &str, archive: ByteStream) -> Result<()> {
     driver_validation::validate_path(path)?;
     let held = hold(core, id).await?;
-    let (archive, failure) = watched(archive);
     let reader = StreamReader::new(archive);
-    let target = path.to_owned();
-    let unpacked = blocking(move || {
-        let result = unpack::unpack(&held.root, Path::new(&target), reader);
-        drop(held);
-        result.map_err(|error| refused(&target, &error))
-    })
-    .await;
-    match failure
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .take()
-    {
-        // What broke the caller's stream is the error to tell.
-        Some(error) => Err(error.with_context("path", path)),
-        None => unpacked,
-    }
+    let path = path.to_owned();
+    blocking(move || unpack(&held.root, &path, reader)).await
 }
 
-type Failure = Arc<std::sync::Mutex<Option<DriverError>>>;
-
-/// A stream that remembers its error.
-fn watched(archive: ByteStream) -> (ByteStream, Failure) {
-    let failure = Failure::default();
-    let note = Arc::clone(&failure);
-    let stream = archive.inspect_err(move |error| {
-        *note.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error.clone());
-    });
-    (Box::pin(stream), failure)
+fn unpack(root: &Root, path: &str, archive: impl io::Read) -> Result<()> {
+    let directory = Path::new(path);
+    let target = root.dir(directory).and_then(refuse_kernels);
+    target.map_err(|error| refused(path, &error))?;
+    unpack_copy(&mut Archive::perhaps_empty(archive), root, directory).map_err(|error| described(error, path))
 }
 
 /// A file or directory as a tar stream.
@@ -79,32 +57,32 @@ pub(crate) async fn copy_from(core: &Arc<Core>, id: &str, path: &str) -> Result<
     let held = hold(core, id).await?;
     let path = path.to_owned();
     // What is missing is told by the call, not by the stream.
-    let found = {
-        let path = path.clone();
-        blocking(move || {
-            let found = pack::find(&held.root, Path::new(&path)).map_err(|error| refused(&path, &error))?;
-            Ok((held, found))
-        })
-        .await?
-    };
+    let (held, found, path) = blocking(move || {
+        let found = Found::look(&held.root, Path::new(&path)).map_err(|error| refused(&path, &error))?;
+        Ok((held, found, path))
+    })
+    .await?;
+    Ok(packed(found, path, held))
+}
+
+/// What was found as a stream. A reader that goes away ends the packing, and with it lets the root go.
+fn packed(found: Found, path: String, held: impl Send + 'static) -> ByteStream {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        let (held, found) = found;
-        let mut pieces = BufWriter::with_capacity(PIECE, Pieces(sender.clone()));
-        let packed = pack::pack(&found, &mut pieces).and_then(|()| pieces.flush());
-        drop(held);
-        // A reader that went away is no error.
-        if let Err(error) = packed.filter_gone() {
+        let packed = found.pack(BufWriter::with_capacity(PIECE, Pieces(sender.clone())));
+        drop((found, held));
+        if let Err(error) = packed {
             let error = refused(&path, &error)
                 .with_operation(Operation::CopyFrom.name())
                 .with_driver(DRIVER_NAME);
+            // Nobody reads: nobody is to be told.
             let _ = sender.blocking_send(Err(error));
         }
     });
-    Ok(Box::pin(stream::unfold(receiver, async |mut receiver| {
+    Box::pin(stream::unfold(receiver, async |mut receiver| {
         let piece = receiver.recv().await?;
         Some((piece, receiver))
-    })))
+    }))
 }
 
 /// Writes into a channel; an error once nobody reads.
@@ -114,7 +92,7 @@ impl Write for Pieces {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(data)));
         sent.map(|()| data.len())
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+            .map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -122,42 +100,51 @@ impl Write for Pieces {
     }
 }
 
-trait FilterGone {
-    fn filter_gone(self) -> io::Result<()>;
-}
-
-impl FilterGone for io::Result<()> {
-    fn filter_gone(self) -> io::Result<()> {
-        match self {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
-    }
-}
-
+/// The root of a container as it is now.
 async fn hold(core: &Arc<Core>, id: &str) -> Result<Held> {
-    let container = core.containers.find(id)?;
-    if let Some(run) = container.live()
-        && let Some(_process) = process::open(run)
-    {
-        let root = open_root(run.init_pid).map_err(|error| DriverError::file_system(error.to_string()))?;
-        return Ok(Held { root, _holder: None });
-    }
-    let turn = core.turn(id).await?;
-    match turn.container.status() {
-        // It was started while the turn was awaited.
-        ContainerStatus::Running | ContainerStatus::Paused => return Box::pin(hold(core, id)).await,
-        status @ (ContainerStatus::Removing | ContainerStatus::Dead) => {
-            let allowed = [
-                ContainerStatus::Created,
-                ContainerStatus::Running,
-                ContainerStatus::Paused,
-                ContainerStatus::Stopped,
-                ContainerStatus::Exited,
-            ];
-            return Err(DriverError::invalid_state(id, status, allowed));
+    loop {
+        // Before the look: what changes after it wakes.
+        let changed = core.containers.watch(id);
+        let container = core.containers.find(id)?;
+        if let Some(root) = running_root(&container)? {
+            return Ok(Held { root, _holder: None });
         }
-        _ => {}
+        let turn = core.turn(id).await?;
+        if turn.container.live().is_none() {
+            return hold_by_shim(core, turn).await;
+        }
+        drop(turn);
+        // Just started, or its process is gone and that is about to be written.
+        if container.live().is_some()
+            && let Some(mut changed) = changed
+        {
+            let _ = changed.changed().await;
+        }
+    }
+}
+
+/// The root of the first process, where there is one.
+fn running_root(container: &Container) -> Result<Option<Root>> {
+    let Some(run) = container.live().filter(|run| process::open(run).is_some()) else {
+        return Ok(None);
+    };
+    let opened = open_root(run.init_pid);
+    // Else the number may have been given to another process by then, and the root is that one's.
+    if process::open(run).is_none() {
+        return Ok(None);
+    }
+    opened
+        .map(Some)
+        .map_err(|error| DriverError::file_system(error.to_string()))
+}
+
+async fn hold_by_shim(core: &Arc<Core>, turn: Turn) -> Result<Held> {
+    let status = turn.container.status();
+    if matches!(status, ContainerStatus::Removing | ContainerStatus::Dead) {
+        let allowed = ContainerStatus::ALL
+            .into_iter()
+            .filter(|status| !matches!(status, ContainerStatus::Removing | ContainerStatus::Dead));
+        return Err(DriverError::invalid_state(turn.container.id(), status, allowed));
     }
     let task = HoldTask {
         sandbox: launch::sandbox(core, &turn.container),
@@ -188,17 +175,23 @@ fn open_root(pid: i32) -> io::Result<Root> {
 /// What the kernel refused, with the path and the way out.
 fn refused(path: &str, error: &io::Error) -> DriverError {
     let refused = DriverError::file_system(format!("{path}: {error}")).with_context("path", path);
-    if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        let hint = "mount a writable volume there, or make the container with security.readOnly: false";
-        return refused.with_context("hint", hint);
-    }
-    refused
+    hinted(refused, error.kind())
 }
 
-/// A descriptor of a file that can be read from one with `O_PATH`, without following anything again.
-fn readable(path: &OwnedFd) -> io::Result<File> {
-    use std::os::fd::AsRawFd;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let own = format!("/proc/self/fd/{}", path.as_raw_fd());
-    Ok(rustix::fs::open(own, flags, Mode::empty())?.into())
+/// Likewise what an entry of an archive was refused for.
+fn described(error: DriverError, path: &str) -> DriverError {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    let kind = source.map_or(ErrorKind::Other, io::Error::kind);
+    hinted(error.with_context("path", path), kind)
 }
+
+fn hinted(error: DriverError, kind: ErrorKind) -> DriverError {
+    if kind == ErrorKind::ReadOnlyFilesystem {
+        let hint = "mount a writable volume there, or make the container with security.readOnly: false";
+        return error.with_context("hint", hint);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use futures_util::TryStreamExt;
 
 use crate::containers::Containers;
 use crate::core::{Core, blocking};
-use crate::images::{ImageStore, StreamReader};
+use crate::images::ImageStore;
+use crate::tarball::StreamReader;
 
 /// Pulls an image.
 #[cfg(feature = "pull")]

@@ -61,6 +61,7 @@ mod seccomp;
 mod shim;
 mod spec;
 mod stats;
+mod tarball;
 mod time;
 mod trash;
 mod update;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use driver_types::{EventKind, MountType, Network, NetworkConfig, Result, Volume, VolumeConfig};
+use driver_types::{EventKind, MountType, Network, NetworkConfig, Result, Volume, VolumeConfig, VolumeMount};
 
-use crate::core::Core;
+use crate::core::{Core, blocking};
 
 /// Makes a volume, or returns the equal one.
 pub(crate) async fn create_volume(core: &Arc<Core>, config: &VolumeConfig) -> Result<Volume> {
     driver_validation::validate_volume_config(config)?;
     driver_validation::check_volume_capabilities(config, &core.capabilities)?;
-    let (volume, new) = core.volumes.create(config)?;
+    let (volumes, wanted) = (core.volumes.clone(), config.clone());
+    let (volume, new) = blocking(move || volumes.create(&wanted)).await?;
     if new {
         let name = volume.name.clone();
         core.containers.publish(None, EventKind::VolumeCreated { name });
@@ -20,18 +21,26 @@ pub(crate) async fn create_volume(core: &Arc<Core>, config: &VolumeConfig) -> Re
 
 /// Removes a volume by id or name.
 pub(crate) async fn remove_volume(core: &Arc<Core>, id: &str) -> Result<()> {
-    let users = core.containers.list(false)?;
-    let name = core.volumes.remove(id, |name| {
-        let uses = |mount: &driver_types::VolumeMount| {
-            mount.effective_type() == MountType::Volume && mount.source == name
-        };
-        let user = users
-            .iter()
-            .find(|user| user.spec.config.volumes.iter().any(uses));
-        user.map(|user| user.spec.name.clone())
-    })?;
+    let (holder, id) = (Arc::clone(core), id.to_owned());
+    let removed = blocking(move || {
+        let owner = &holder.owner;
+        holder
+            .volumes
+            .remove(&id, |name| user_of_volume(&holder, owner, name))
+    });
+    let name = removed.await?;
     core.containers.publish(None, EventKind::VolumeRemoved { name });
     Ok(())
+}
+
+/// The name of a container that uses a volume.
+pub(crate) fn user_of_volume(core: &Core, owner: &str, volume: &str) -> Result<Option<String>> {
+    let uses = |mount: &VolumeMount| mount.effective_type() == MountType::Volume && mount.source == volume;
+    let containers = core.containers.list(true)?;
+    let user = containers
+        .iter()
+        .find(|user| user.spec.owner == owner && user.spec.config.volumes.iter().any(uses));
+    Ok(user.map(|user| user.spec.name.clone()))
 }
 
 /// Makes a network, or returns the equal one.

@@ -8,8 +8,9 @@ use driver_types::{
 };
 
 use crate::container::Container;
-use crate::core::Core;
+use crate::core::{Core, blocking};
 use crate::lifecycle;
+use crate::object_calls::user_of_volume;
 use crate::time::now_ms;
 
 /// Removes what the policy condemns, or only reports it.
@@ -71,7 +72,12 @@ async fn reap_volumes(
         if let Some(reason) = reason {
             let object = reference(ObjectKind::Volume, &volume.id);
             settle(report, object, reason, async || {
-                core.volumes.remove_of(&owner, &volume.name)
+                let (core, name) = (Arc::clone(core), volume.name.clone());
+                blocking(move || {
+                    core.volumes
+                        .remove_of(&owner, &name, |name| user_of_volume(&core, &owner, name))
+                })
+                .await
             })
             .await;
         }

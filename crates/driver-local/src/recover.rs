@@ -54,6 +54,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
     sweep_networks(core).await?;
     let used = core.containers.list(true)?;
     let (layout, images) = (core.layout.clone(), Arc::clone(&core.images));
+    let volumes = core.volumes.clone();
     blocking(move || {
         let in_use = |layer: &str| {
             let mut layers = used.iter().flat_map(|user| &user.spec.image.layers);
@@ -61,6 +62,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
         };
         let swept = images.remove_old_hosts(in_use);
         swept
+            .and(volumes.sweep())
             .and(trash::empty(&layout))
             .map_err(|error| unreadable(&error))
     })

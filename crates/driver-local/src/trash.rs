@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::layout::Layout;
 use crate::rootfs::{Place, Root};
 
@@ -47,7 +49,17 @@ pub(crate) fn empty(layout: &Layout) -> io::Result<()> {
 fn delete(layout: &Layout, name: &str) -> io::Result<()> {
     let trash = Root::open(&layout.trash())?;
     let place = Place::new(trash.dir(Path::new("/"))?, name.as_ref());
-    place.ok_or(io::ErrorKind::InvalidInput)?.remove_all()
+    let place = place.ok_or(io::ErrorKind::InvalidInput)?;
+    place.remove_all().map_err(|error| {
+        let path = layout.trash().join(name);
+        let path = path.display();
+        let message = if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+            format!("{path}: something in it must not be changed; `chattr -R -f -i -a {path}` allows it")
+        } else {
+            format!("{path}: {error}")
+        };
+        io::Error::new(error.kind(), message)
+    })
 }
 
 #[cfg(test)]
@@ -57,6 +69,32 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// Only root can set it, and not every file system has it.
+    #[test]
+    fn what_is_immutable_is_told_and_the_rest_goes() {
+        use rustix::fs::{IFlags, ioctl_setflags};
+        let state = tempfile::tempdir().unwrap();
+        let layout = Layout::new(state.path());
+        layout.prepare().unwrap();
+        let kept = layout.trash().join("tree/kept");
+        fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        fs::write(layout.trash().join("other"), "").unwrap();
+        let file = fs::File::create(&kept).unwrap();
+        if ioctl_setflags(&file, IFlags::IMMUTABLE).is_err() {
+            println!("skipped: the attribute `immutable` cannot be set");
+            return;
+        }
+        let error = empty(&layout).unwrap_err().to_string();
+        ioctl_setflags(&file, IFlags::empty()).unwrap();
+        assert!(
+            error.contains("chattr") && error.contains("trash/tree"),
+            "{error}"
+        );
+        assert!(kept.exists() && !layout.trash().join("other").exists());
+        empty(&layout).unwrap();
+        assert_eq!(fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_tree_vanishes_and_what_it_points_to_stays() {

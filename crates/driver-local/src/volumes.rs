@@ -1,13 +1,16 @@
 //! Named volumes: `volumes/OWNER/NAME/{volume.json,data}`. A directory is renamed into place, so that a volume exists wholly or
 //! not at all, and of two racing creates one makes it.
+//!
+//! Whoever needs volumes to stay, or makes one, holds `volumes/.lock` shared; whoever removes them has it alone. So a container
+//! that is being made is seen by the removal of its volume, or sees that it is gone, in whichever processes they are.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use driver_types::{DriverError, Result, Volume, VolumeConfig};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::DRIVER_NAME;
@@ -30,6 +33,10 @@ struct Stored {
     volume: Volume,
 }
 
+/// A lock on all volumes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Locked(#[expect(dead_code, reason = "closing it lets the lock go")] File);
+
 impl Volumes {
     pub(crate) fn new(layout: &Layout, owner: &str) -> Self {
         Self {
@@ -44,6 +51,29 @@ impl Volumes {
         self.directory(&self.owner, name).join("data")
     }
 
+    /// As long as this is held, no volume is removed: what was seen to be there stays, until a container is there that the
+    /// removal sees. Waits for removals; whoever holds it must not begin one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the state directory.
+    pub(crate) fn hold(&self) -> Result<Locked> {
+        self.lock(FlockOperation::LockShared)
+            .map_err(|error| unwritable(&error))
+    }
+
+    fn lock(&self, operation: FlockOperation) -> io::Result<Locked> {
+        let mut options = OpenOptions::new();
+        let options = options.create(true).append(true).mode(0o600);
+        let file = options.open(self.layout.volumes().join(".lock"))?;
+        loop {
+            match flock(&file, operation) {
+                Err(rustix::io::Errno::INTR) => {}
+                locked => return Ok(locked.map(|()| Locked(file))?),
+            }
+        }
+    }
+
     /// The volume of this name and spec, and whether this call made it.
     ///
     /// # Errors
@@ -51,6 +81,7 @@ impl Volumes {
     /// `VOLUME_CREATION_FAILED`, permanent, where one of this name has another spec.
     pub(crate) fn create(&self, config: &VolumeConfig) -> Result<(Volume, bool)> {
         let id = crate::id::random().map_err(|error| DriverError::internal(error.to_string()))?;
+        let held = self.hold()?;
         loop {
             match self.read(&self.owner, &config.name)? {
                 Some(found) if found.config == *config => return Ok((found.volume, false)),
@@ -72,14 +103,17 @@ impl Volumes {
                     mountpoint: Some(self.data(&config.name).to_string_lossy().into_owned()),
                 },
             };
-            if self.make(&id, &stored).map_err(|error| unwritable(&error))? {
+            if self
+                .make(&held, &id, &stored)
+                .map_err(|error| unwritable(&error))?
+            {
                 return Ok((stored.volume, true));
             }
         }
     }
 
     /// Whether the name was free.
-    fn make(&self, id: &str, stored: &Stored) -> io::Result<bool> {
+    fn make(&self, _held: &Locked, id: &str, stored: &Stored) -> io::Result<bool> {
         let target = self.directory(&self.owner, &stored.config.name);
         fs::create_dir_all(self.layout.volumes().join(&self.owner))?;
         let fresh = target.with_file_name(format!(".new-{id}"));
@@ -87,7 +121,10 @@ impl Volumes {
         let data = fresh.join("data");
         DirBuilder::new().mode(0o777).create(&data)?;
         fs::set_permissions(&data, fs::Permissions::from_mode(0o777))?;
-        fs::write(fresh.join("volume.json"), serde_json::to_vec(stored)?)?;
+        let mut file = File::create(fresh.join("volume.json"))?;
+        file.write_all(&serde_json::to_vec(stored)?)?;
+        // One that is in its place after a power failure can be read.
+        file.sync_all()?;
         match renameat_with(CWD, &fresh, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),
             Err(error) => {
@@ -100,32 +137,80 @@ impl Volumes {
         }
     }
 
-    /// Removes a volume by id or name with its content, and tells its name.
+    /// Removes a volume by id or name with its content, and tells its name. `user` is asked for a container that uses it; no
+    /// other comes to use it meanwhile. Waits for those who [hold](Self::hold) volumes.
     ///
     /// # Errors
     ///
-    /// `VOLUME_NOT_FOUND`; `VOLUME_REMOVE_FAILED` where `user` knows a container that uses it.
-    pub(crate) fn remove(&self, id: &str, user: impl Fn(&str) -> Option<String>) -> Result<String> {
+    /// `VOLUME_NOT_FOUND`; `VOLUME_REMOVE_FAILED` where there is a user; those of `user`.
+    pub(crate) fn remove(
+        &self,
+        id: &str,
+        user: impl FnOnce(&str) -> Result<Option<String>>,
+    ) -> Result<String> {
+        let locked = self.lock_alone()?;
         let volume = self.get(id)?.ok_or_else(|| DriverError::volume_not_found(id))?;
-        if let Some(user) = user(&volume.name) {
-            let message = format!("container {user} uses it; remove the container first");
-            return Err(DriverError::volume_remove(id, message));
-        }
-        self.remove_of(&self.owner, &volume.name)?;
+        self.discard(&locked, &self.owner, &volume.name, user)?;
         Ok(volume.name)
     }
 
-    /// Removes a volume of any owner by its name.
+    /// Likewise a volume of any owner by its name.
     ///
     /// # Errors
     ///
-    /// `VOLUME_NOT_FOUND`.
-    pub(crate) fn remove_of(&self, owner: &str, name: &str) -> Result<()> {
+    /// Those of [`remove`](Self::remove).
+    pub(crate) fn remove_of(
+        &self,
+        owner: &str,
+        name: &str,
+        user: impl FnOnce(&str) -> Result<Option<String>>,
+    ) -> Result<()> {
+        self.discard(&self.lock_alone()?, owner, name, user)
+    }
+
+    fn lock_alone(&self) -> Result<Locked> {
+        self.lock(FlockOperation::LockExclusive)
+            .map_err(|error| unwritable(&error))
+    }
+
+    fn discard(
+        &self,
+        _locked: &Locked,
+        owner: &str,
+        name: &str,
+        user: impl FnOnce(&str) -> Result<Option<String>>,
+    ) -> Result<()> {
+        if let Some(user) = user(name)? {
+            let message = format!("container {user} uses it; remove the container first");
+            return Err(DriverError::volume_remove(name, message));
+        }
         match trash::put(&self.layout, &self.directory(owner, name)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(DriverError::volume_not_found(name)),
             Err(error) => Err(unwritable(&error)),
         }
+    }
+
+    /// Removes what makers that died have left. Nobody makes one meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of the state directory.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        let _locked = self.lock(FlockOperation::LockExclusive)?;
+        for owner in fs::read_dir(self.layout.volumes())? {
+            let owner = owner?;
+            if !owner.file_type()?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(owner.path())? {
+                let entry = entry?;
+                if entry.file_name().as_encoded_bytes().starts_with(b".new-") {
+                    trash::put(&self.layout, &entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A volume by id or name.
@@ -188,3 +273,6 @@ pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>> {
         Err(error) => Err(unreadable(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::archive::Archive;
 use super::source::{Digested, decompressed};
 use super::store::{ImageStore, Locked, broken_store};
-use super::unpack::{Limits, unpack};
 use crate::rootfs::Root;
+use crate::tarball::{Archive, Limits, unpack_layer};
 
 /// What is known of a layer: `layer.json` beside its directory `root`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +87,7 @@ pub(super) fn make(store: &ImageStore, tar: impl Read, limits: &Limits) -> Resul
     // Headers and padding come on top of what the files have.
     let limit = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
     let mut archive = Archive::new(Digested::new(decompressed(tar)?, limit));
-    let size = unpack(&mut archive, &root, limits)?;
+    let size = unpack_layer(&mut archive, &root, limits)?;
     let digest = archive.finish()?.digest();
     draft.finish(digest, size).map_err(broken_store)
 }

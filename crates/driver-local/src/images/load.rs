@@ -9,14 +9,14 @@ use driver_validation::ImageReference;
 use rustix::fs::{FileType, OFlags};
 use serde::Deserialize;
 
-use super::archive::{Archive, broken};
 use super::config::{ImageConfig, hex_digest};
 use super::layers::Draft;
 use super::oci::{Descriptor, Document, MAX_DOCUMENT, Manifest, checked, for_this_machine};
 use super::source::{Digested, decompressed};
 use super::store::{ImageStore, broken_store, new_reference};
-use super::unpack::unpack;
 use crate::rootfs::Root;
+use crate::tarball::archive::broken;
+use crate::tarball::{Archive, unpack_layer};
 
 /// An entry of `manifest.json`, as `docker save` writes it.
 #[derive(Debug, Deserialize)]
@@ -42,7 +42,7 @@ impl ImageStore {
         let draft = Draft::new(self).map_err(broken_store)?;
         let (_, root) = draft.root().map_err(broken_store)?;
         let mut archive = Archive::new(Digested::new(decompressed(archive)?, self.limits.bytes));
-        unpack(&mut archive, &root, &self.limits)?;
+        unpack_layer(&mut archive, &root, &self.limits)?;
         let files = Files(root);
         if let Some(manifest) = files.document("manifest.json")? {
             let saved: Vec<Saved> = serde_json::from_slice(&manifest).map_err(broken)?;

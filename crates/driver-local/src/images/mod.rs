@@ -1,6 +1,5 @@
 //! Images: importing, finding, listing, removing; snapshots of containers; the image `host`.
 
-mod archive;
 mod config;
 #[cfg(feature = "pull")]
 mod flight;
@@ -13,8 +12,6 @@ mod pull;
 mod snapshot;
 mod source;
 mod store;
-mod stream;
-mod unpack;
 
 use std::io::Read;
 
@@ -22,7 +19,6 @@ use driver_types::{Image, ImportOptions, Result};
 
 use config::ImageConfig;
 pub(crate) use store::{HOST, ImageStore, Locked};
-pub(crate) use stream::StreamReader;
 
 impl ImageStore {
     /// Makes an image of the tar of a root file system; gzip and zstd are undone. A repeat of the same content shares the
@@ -31,7 +27,7 @@ impl ImageStore {
     /// # Errors
     ///
     /// A configuration error for options that break rules; a file system error for an archive that is broken, not one, or
-    /// has more than [`Limits`] allow; an error of the driver that `tar` failed with as it is. Nothing is left.
+    /// has more than [`Limits`](crate::tarball::Limits) allow; an error of the driver that `tar` failed with as it is. Nothing is left.
     pub(crate) fn import(&self, options: &ImportOptions, tar: impl Read) -> Result<Image> {
         driver_validation::validate_import_options(options)?;
         let reference = store::new_reference(&options.reference)?;

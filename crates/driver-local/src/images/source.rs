@@ -1,6 +1,5 @@
 //! Where the bytes of an archive come from: perhaps compressed, counted, and with their digest.
 
-use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read};
 
 use driver_types::{DriverError, Result};
@@ -9,25 +8,12 @@ use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use sha2::{Digest, Sha256};
 
-use super::archive::broken;
+use crate::tarball::archive::{broken, failed};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// Those that are known and not read.
 const OTHERS: [(&[u8], &str); 2] = [(b"BZh", "bzip2"), (&[0xfd, b'7', b'z', b'X', b'Z'], "xz")];
-
-/// What an archive is read from may fail with an error of the driver inside, that of the caller's stream or a limit's:
-/// it is told as it is.
-pub(super) fn failed(error: io::Error) -> DriverError {
-    let mut cause: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
-    while let Some(inner) = cause {
-        if let Some(own) = inner.downcast_ref::<DriverError>() {
-            return own.clone();
-        }
-        cause = inner.source();
-    }
-    broken(&error).with_source(error)
-}
 
 /// The bytes of an archive without its compression, which its first bytes tell.
 pub(super) fn decompressed<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {

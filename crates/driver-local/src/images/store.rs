@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use super::config::ImageConfig;
 use super::layers::{self, Made, sync_directory};
 use super::source::digest_of;
-use super::unpack::Limits;
 use crate::layout::Layout;
 use crate::spec::ImageSpec;
+use crate::tarball::Limits;
 
 /// The image that is made of the host's own programs.
 pub(crate) const HOST: &str = "host";

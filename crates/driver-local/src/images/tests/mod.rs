@@ -22,8 +22,8 @@ use driver_types::{Image, ImportOptions, Result};
 use tar::{EntryType, Header};
 
 use super::ImageStore;
-use super::unpack::Limits;
 use crate::layout::Layout;
+use crate::tarball::Limits;
 
 /// A tar whose headers say whatever a test wants.
 #[derive(Clone, Default)]

@@ -214,7 +214,7 @@ async fn a_stream_of_the_caller(#[case] broken: Option<DriverError>) {
     if let Some(error) = &broken {
         pieces.insert(50, Err(error.clone()));
     }
-    let reader = super::super::StreamReader::new(Box::pin(futures_util::stream::iter(pieces)));
+    let reader = crate::tarball::StreamReader::new(Box::pin(futures_util::stream::iter(pieces)));
     let store = fixture.store.clone();
     let import = tokio::task::spawn_blocking(move || store.import(&ImportOptions::new("a"), reader));
     match (import.await.unwrap(), broken) {

@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 use rstest::rstest;
 
-use super::super::unpack::opaque_xattr;
 use super::*;
 use crate::rootfs::Root;
+use crate::tarball::whiteouts::opaque_xattr;
 
 fn sample() -> Vec<u8> {
     Tar::new()

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 /// Reads a stream from a blocking thread. An error of the stream is inside the one of the reader, where
-/// [`ImageStore::import`](super::ImageStore::import) finds it.
+/// [`failed`](super::archive::failed) finds it.
 pub(crate) struct StreamReader {
     stream: ByteStream,
     runtime: Handle,

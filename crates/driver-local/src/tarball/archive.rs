@@ -1,14 +1,13 @@
 //! Reading a tar that is not trusted. The headers are parsed by the `tar` crate; extensions are ours, as that crate reads
 //! them into memory whatever their size, and takes a PAX record with a line break in it for a broken one.
 
+use std::error::Error;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 
 use driver_types::{DriverError, Result};
 use tar::{EntryType, Header};
-
-use super::source;
 
 const BLOCK: u64 = 512;
 
@@ -16,18 +15,18 @@ const BLOCK: u64 = 512;
 const MAX_EXTENSIONS: u64 = 1 << 20;
 
 /// The entries of a tar, one after another.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     source: R,
     /// Bytes of data of the last entry that were not yet read, and of padding after them.
     data: u64,
     padding: u64,
-    /// Whether anything was read yet: no archive is empty.
+    /// Whether the source may end here.
     begun: bool,
 }
 
 /// What an entry makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     Directory,
     Symlink,
@@ -38,17 +37,17 @@ pub(super) enum Kind {
 
 /// An entry. Names are as they are in the archive.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
-    pub(super) path: OsString,
-    pub(super) link: OsString,
-    pub(super) size: u64,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) path: OsString,
+    pub(crate) link: OsString,
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds and nanoseconds.
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(OsString, Vec<u8>)>,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: Vec<(OsString, Vec<u8>)>,
 }
 
 /// What extensions say about the next entry.
@@ -64,12 +63,25 @@ struct Extensions {
     bytes: u64,
 }
 
-pub(super) fn broken(why: impl std::fmt::Display) -> DriverError {
+pub(crate) fn broken(why: impl std::fmt::Display) -> DriverError {
     DriverError::file_system(format!("the archive cannot be read: {why}"))
 }
 
+/// What an archive is read from may fail with an error of the driver inside, that of the caller's stream or a limit's:
+/// it is told as it is.
+pub(crate) fn failed(error: io::Error) -> DriverError {
+    let mut cause: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
+    while let Some(inner) = cause {
+        if let Some(own) = inner.downcast_ref::<DriverError>() {
+            return own.clone();
+        }
+        cause = inner.source();
+    }
+    broken(&error).with_source(error)
+}
+
 impl<R: Read> Archive<R> {
-    pub(super) fn new(source: R) -> Self {
+    pub(crate) fn new(source: R) -> Self {
         Self {
             source,
             data: 0,
@@ -78,8 +90,16 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// Of a source that may have no bytes at all: then there are no entries.
+    pub(crate) fn perhaps_empty(source: R) -> Self {
+        Self {
+            begun: true,
+            ..Self::new(source)
+        }
+    }
+
     /// The next entry; its data can be read until the next call. `None`: the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
             self.pass(self.data + self.padding)?;
@@ -105,12 +125,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads data of the entry: to its end, 0 bytes.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let wanted = buffer.len().min(usize::try_from(self.data).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
         }
-        match self.source.read(&mut buffer[..wanted]).map_err(source::failed)? {
+        match self.source.read(&mut buffer[..wanted]).map_err(failed)? {
             0 => Err(broken("it ends within an entry")),
             count => {
                 self.data -= count as u64;
@@ -120,9 +140,9 @@ impl<R: Read> Archive<R> {
     }
 
     /// The rest of the source: what digests are of goes to its end, not to that of the entries.
-    pub(super) fn finish(mut self) -> Result<R> {
+    pub(crate) fn finish(mut self) -> Result<R> {
         self.pass(self.data + self.padding)?;
-        std::io::copy(&mut self.source, &mut std::io::sink()).map_err(source::failed)?;
+        std::io::copy(&mut self.source, &mut std::io::sink()).map_err(failed)?;
         Ok(self.source)
     }
 
@@ -147,23 +167,22 @@ impl<R: Read> Archive<R> {
                 .filter(|id| *id != u32::MAX)
                 .ok_or_else(|| broken(format!("{id} is not the id of a user or group")))
         };
-        let seconds = || {
-            header
-                .mtime()
-                .map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX))
-        };
+        let old = header.as_old();
         let mtime = match extensions.mtime {
             Some(mtime) => mtime,
-            None => (seconds().map_err(broken)?, 0),
+            None => {
+                let seconds = or_zero(&old.mtime, header.mtime()).map_err(broken)?;
+                (i64::try_from(seconds).unwrap_or(i64::MAX), 0)
+            }
         };
         Ok(Entry {
             kind,
             path: OsString::from_vec(path),
             link: OsString::from_vec(link.unwrap_or_default()),
             size,
-            mode: header.mode().map_err(broken)? & 0o7777,
-            uid: id(extensions.uid, header.uid())?,
-            gid: id(extensions.gid, header.gid())?,
+            mode: or_zero(&old.mode, header.mode()).map_err(broken)? & 0o7777,
+            uid: id(extensions.uid, or_zero(&old.uid, header.uid()))?,
+            gid: id(extensions.gid, or_zero(&old.gid, header.gid()))?,
             mtime,
             xattrs: extensions.xattrs,
         })
@@ -175,7 +194,7 @@ impl<R: Read> Archive<R> {
         let block = header.as_mut_bytes();
         let mut filled = 0;
         while filled < block.len() {
-            match self.source.read(&mut block[filled..]).map_err(source::failed)? {
+            match self.source.read(&mut block[filled..]).map_err(failed)? {
                 0 => break,
                 count => filled += count,
             }
@@ -234,13 +253,19 @@ impl<R: Read> Archive<R> {
 
     fn pass(&mut self, bytes: u64) -> Result<()> {
         let mut rest = self.source.by_ref().take(bytes);
-        let passed = std::io::copy(&mut rest, &mut std::io::sink()).map_err(source::failed)?;
+        let passed = std::io::copy(&mut rest, &mut std::io::sink()).map_err(failed)?;
         (self.data, self.padding) = (0, 0);
         if passed < bytes {
             return Err(broken("it ends within an entry"));
         }
         Ok(())
     }
+}
+
+/// A number of a header. One that its writer left out is 0, as Docker and others read it.
+fn or_zero<T: Default>(field: &[u8], number: io::Result<T>) -> io::Result<T> {
+    let is_given = field.iter().any(|byte| !matches!(byte, 0 | b' '));
+    if is_given { number } else { Ok(T::default()) }
 }
 
 fn kind_of(kind: EntryType, path: &[u8]) -> Result<Kind> {

@@ -1,25 +1,30 @@
-//! Unpacking the tar of a layer into a directory.
+//! Unpacking a tar into a directory: as a layer of an image, or as a copy into a container.
 //!
-//! - Names are resolved in the directory: `..` and leading slashes mean its root, symbolic links of the archive are followed
-//!   inside it only. A hard link can only be to what the archive made.
+//! - Names are resolved in the root: leading slashes mean nothing, symbolic links are followed as a process would that has it
+//!   for its root. In a layer `..` does not lead out of it; in a copy it is refused, as Docker refuses it.
 //! - Later entries replace earlier ones of the same name; a directory replaces anything but a directory.
 //! - Owner, permissions (the set-user-id bits too: `no_new_privs` makes them harmless), times and the extended attributes
 //!   `security.capability` and `user.*` are kept; who is not root owns everything and keeps `user.*` only.
-//! - Devices are left out: the driver mounts a `/dev` of its own, and no other device is any business of an image's.
+//! - Devices are left out of a layer: the driver mounts a `/dev` of its own, and no other device is any business of an
+//!   image's. In a copy they are refused.
 //! - Whiteouts of the OCI become those of the overlay file system, and its own markers are left out of the archive's
-//!   attributes. That is done for every archive: the same bytes are the same layer, wherever they came from.
+//!   attributes. That is done for every layer: the same bytes are the same one, wherever they came from. In a copy a name is
+//!   a name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use driver_types::{DriverError, Result};
-use rustix::fs::{FileType, Mode, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
 use super::archive::{Archive, Entry, Kind};
-use crate::rootfs::{Place, Root};
+use super::names::{self, refused, shown};
+use super::whiteouts::{self, Whiteouts};
+use crate::rootfs::{Place, Root, by_descriptor};
 
 /// What an archive may have at most.
 #[derive(Clone, Copy, Debug)]
@@ -42,63 +47,82 @@ impl Default for Limits {
     }
 }
 
-/// A path has less than this many bytes: what the kernel takes.
-const MAX_PATH: usize = 4096;
-
-/// The attributes by which an overlay knows directories that hide those below them; which of them, the options of the
-/// mount say.
-pub(super) fn opaque_xattr(root: bool) -> &'static OsStr {
-    OsStr::new(if root {
-        "trusted.overlay.opaque"
-    } else {
-        "user.overlay.opaque"
-    })
+/// Unpacks the tar of a layer into the root of that, and returns the bytes that the files in it have.
+pub(crate) fn unpack_layer<R: Read>(archive: &mut Archive<R>, root: &Root, limits: &Limits) -> Result<u64> {
+    Unpacker::new(root, limits, Use::Layer, Path::new("")).unpack(archive)
 }
 
-/// Unpacks what the archive has into the directory, and returns the bytes that the files in it have.
-pub(super) fn unpack<R: Read>(archive: &mut Archive<R>, root: &Root, limits: &Limits) -> Result<u64> {
-    let mut unpacker = Unpacker {
-        root,
-        limits,
-        is_root: rustix::process::geteuid().is_root(),
-        directories: BTreeMap::new(),
-        hidden: BTreeSet::new(),
-        bytes: 0,
-        buffer: vec![0; 64 << 10],
+/// Unpacks the tar of a caller into a directory of a container's root, which exists. On an error, what came before it is
+/// there.
+pub(crate) fn unpack_copy<R: Read>(archive: &mut Archive<R>, root: &Root, directory: &Path) -> Result<()> {
+    // The disk of the container is the limit.
+    let limits = Limits {
+        bytes: u64::MAX,
+        ..Limits::default()
     };
-    let mut entries = 0;
-    while let Some(entry) = archive.next()? {
-        entries += 1;
-        if entries > limits.entries {
-            return Err(refused(format!("it has more than {} entries", limits.entries)));
-        }
-        unpacker.add(archive, &entry)?;
-    }
-    unpacker.finish()
+    let unpacker = Unpacker::new(root, &limits, Use::Copy, directory);
+    unpacker.unpack(archive).map(drop)
 }
 
-fn refused(why: impl std::fmt::Display) -> DriverError {
-    DriverError::file_system(format!("the archive is refused: {why}"))
-}
-
-fn shown(path: &OsStr) -> String {
-    path.to_string_lossy().escape_debug().to_string()
+/// What an archive is unpacked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Layer,
+    Copy,
 }
 
 struct Unpacker<'a> {
     root: &'a Root,
     limits: &'a Limits,
+    purpose: Use,
+    /// Where in the root all names begin.
+    base: &'a Path,
     is_root: bool,
     /// Permissions and times of directories: set at the end, as what is put into them changes the times, and the
     /// permissions may forbid to put anything.
     directories: BTreeMap<PathBuf, (Mode, Timestamps)>,
-    /// What this layer hides of those below: made at the end, as it is about them and not about what this one has.
-    hidden: BTreeSet<PathBuf>,
+    whiteouts: Whiteouts,
     bytes: u64,
     buffer: Vec<u8>,
 }
 
-impl Unpacker<'_> {
+impl<'a> Unpacker<'a> {
+    fn new(root: &'a Root, limits: &'a Limits, purpose: Use, base: &'a Path) -> Self {
+        Self {
+            root,
+            limits,
+            purpose,
+            base,
+            is_root: rustix::process::geteuid().is_root(),
+            directories: BTreeMap::new(),
+            whiteouts: Whiteouts::default(),
+            bytes: 0,
+            buffer: vec![0; 64 << 10],
+        }
+    }
+
+    fn unpack<R: Read>(mut self, archive: &mut Archive<R>) -> Result<u64> {
+        let unpacked = self.add_all(archive);
+        // Also after an error: what is there of a copy stays there.
+        let finished = self.finish();
+        unpacked.and(finished).map(|()| self.bytes)
+    }
+
+    fn add_all<R: Read>(&mut self, archive: &mut Archive<R>) -> Result<()> {
+        let mut entries = 0;
+        while let Some(entry) = archive.next()? {
+            entries += 1;
+            if entries > self.limits.entries {
+                return Err(refused(format!(
+                    "it has more than {} entries",
+                    self.limits.entries
+                )));
+            }
+            self.add(archive, &entry)?;
+        }
+        Ok(())
+    }
+
     fn add<R: Read>(&mut self, archive: &mut Archive<R>, entry: &Entry) -> Result<()> {
         let path = self.path(&entry.path)?;
         let link = match entry.kind {
@@ -112,99 +136,45 @@ impl Unpacker<'_> {
                 self.limits.bytes
             )));
         }
-        let result = match path.file_name() {
-            None => self.root_itself(entry),
-            Some(name) => match name.as_bytes().strip_prefix(b".wh.") {
-                Some(hidden) => self.whiteout(&path, OsStr::from_bytes(hidden)),
-                None if entry.kind == Kind::Device => Ok(()),
-                None => return self.place(archive, entry, &path, &link),
-            },
+        let failed = |error| written(&entry.path, error);
+        let Some(name) = path.file_name() else {
+            return self.base_itself(entry).map_err(failed);
         };
-        result.map_err(|error| written(&entry.path, error))
-    }
-
-    /// A name of the archive below the root, without `.`, `..` and slashes at its ends.
-    fn path(&self, name: &OsStr) -> Result<PathBuf> {
-        if name.len() >= MAX_PATH {
-            return Err(refused(format!(
-                "the path {:.80}... has more than {MAX_PATH} bytes",
-                shown(name)
-            )));
-        }
-        if name.as_bytes().contains(&0) {
-            return Err(refused(format!("the path {} has a NUL byte", shown(name))));
-        }
-        let mut path = PathBuf::new();
-        for component in Path::new(name).components() {
-            match component {
-                Component::Normal(part) => path.push(part),
-                Component::ParentDir => drop(path.pop()),
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        match self.purpose {
+            Use::Layer => {
+                if let Some(order) = whiteouts::order(name) {
+                    let directory = path.parent().unwrap_or(Path::new(""));
+                    return self.whiteouts.add(self.root, directory, order).map_err(failed);
+                }
+                if entry.kind == Kind::Device {
+                    return Ok(());
+                }
             }
+            Use::Copy if entry.kind == Kind::Device => {
+                let why = format!("{} is a device", shown(&entry.path));
+                return Err(refused(why));
+            }
+            Use::Copy => {}
         }
-        if path.components().count() > self.limits.depth {
-            let message = format!(
-                "the path {:.80}... is deeper than {}",
-                shown(name),
-                self.limits.depth
-            );
-            return Err(refused(message));
-        }
-        Ok(path)
+        let (path, link) = (self.base.join(path), self.base.join(link));
+        self.place(archive, entry, &path, &link)
     }
 
-    fn root_itself(&mut self, entry: &Entry) -> io::Result<()> {
-        if entry.kind == Kind::Directory {
-            let root = rustix::fs::openat(self.root, ".", rustix::fs::OFlags::RDONLY, Mode::empty())?;
+    fn path(&self, name: &OsStr) -> Result<PathBuf> {
+        names::relative(name, self.limits.depth, self.purpose == Use::Layer)
+    }
+
+    /// A layer has its root; a copy leaves the directory as it is.
+    fn base_itself(&mut self, entry: &Entry) -> io::Result<()> {
+        if entry.kind == Kind::Directory && self.purpose == Use::Layer {
             if self.is_root {
-                let (uid, gid) = (
-                    rustix::fs::Uid::from_raw(entry.uid),
-                    rustix::fs::Gid::from_raw(entry.gid),
-                );
-                rustix::fs::fchown(root, Some(uid), Some(gid))?;
+                let root = rustix::fs::openat(self.root, ".", OFlags::RDONLY, Mode::empty())?;
+                rustix::fs::fchown(root, uid(entry), gid(entry))?;
             }
             self.directories
                 .insert(PathBuf::new(), (Mode::from_raw_mode(entry.mode), times(entry)));
         }
         Ok(())
-    }
-
-    /// `.wh.NAME` hides NAME of the layers below, `.wh..wh..opq` all that they have in its directory. Other names that
-    /// begin with two of these prefixes are notes of an old engine to itself.
-    fn whiteout(&mut self, path: &Path, hidden: &OsStr) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if hidden == ".wh..opq" {
-            return self.make_opaque(parent);
-        }
-        if !hidden.is_empty() && hidden != "." && hidden != ".." && !hidden.as_bytes().starts_with(b".wh.") {
-            self.hidden.insert(parent.join(hidden));
-        }
-        Ok(())
-    }
-
-    /// Hides a name of the layers below. What this layer has of this name stays; if it is a directory, it does not show
-    /// what they have in theirs.
-    fn hide(&self, path: &Path) -> io::Result<()> {
-        self.root
-            .mkdir_all(path.parent().unwrap_or(Path::new("")), Mode::from_raw_mode(0o755))?;
-        let place = self.root.place(path)?;
-        match place.file_type()? {
-            Some(FileType::Directory) => self.make_opaque(path),
-            Some(_) => Ok(()),
-            None => place.mknod(FileType::CharacterDevice, Mode::empty(), 0),
-        }
-    }
-
-    fn make_opaque(&self, directory: &Path) -> io::Result<()> {
-        let directory = self.root.mkdir_all(directory, Mode::from_raw_mode(0o755))?;
-        let path = crate::rootfs::by_descriptor(&directory);
-        let flags = rustix::fs::XattrFlags::empty();
-        Ok(rustix::fs::setxattr(
-            path,
-            opaque_xattr(self.is_root),
-            b"y",
-            flags,
-        )?)
     }
 
     fn place<R: Read>(
@@ -226,7 +196,7 @@ impl Unpacker<'_> {
             place.remove_all().map_err(failed)?;
         }
         match entry.kind {
-            Kind::File => self.file(archive, &place, entry)?,
+            Kind::File => return self.file(archive, &place, entry),
             Kind::Directory if before == Some(FileType::Directory) => {}
             Kind::Directory => place.mkdir(Mode::RWXU).map_err(failed)?,
             Kind::Symlink => place.symlink(&entry.link).map_err(failed)?,
@@ -277,7 +247,7 @@ impl Unpacker<'_> {
             let count = archive.read(&mut self.buffer)?;
             let piece = &self.buffer[..count];
             match piece {
-                [] => return file.set_len(entry.size).map_err(failed),
+                [] => break,
                 // A hole stays one.
                 _ if piece.iter().all(|byte| *byte == 0) => {
                     file.seek_relative(count as i64).map_err(failed)?;
@@ -285,6 +255,8 @@ impl Unpacker<'_> {
                 _ => file.write_all(piece).map_err(failed)?,
             }
         }
+        file.set_len(entry.size).map_err(failed)?;
+        self.describe_file(&file, entry).map_err(failed)
     }
 
     /// Owner, attributes, permissions, times: in this order, as a change of the owner takes privileges away.
@@ -311,6 +283,20 @@ impl Unpacker<'_> {
         }
     }
 
+    /// Likewise for a file, by its descriptor: whoever may write to the directory may have put another of the name there.
+    fn describe_file(&self, file: &File, entry: &Entry) -> io::Result<()> {
+        if self.is_root {
+            rustix::fs::fchown(file, uid(entry), gid(entry))?;
+        }
+        for (name, value) in &entry.xattrs {
+            if self.keeps(name) {
+                rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())?;
+            }
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
+        Ok(rustix::fs::futimens(file, &times(entry))?)
+    }
+
     fn keeps(&self, xattr: &OsString) -> bool {
         let name = xattr.as_bytes();
         (name == b"security.capability" && self.is_root)
@@ -319,30 +305,39 @@ impl Unpacker<'_> {
 
     /// Makes the whiteouts, and sets permissions and times of directories, the deeper ones first. One that was replaced by
     /// something else has none.
-    fn finish(self) -> Result<u64> {
-        for path in &self.hidden {
-            self.hide(path)
+    fn finish(&self) -> Result<()> {
+        self.whiteouts
+            .make(self.root)
+            .map_err(|(path, error)| written(path.as_os_str(), error))?;
+        for (path, (mode, times)) in self.directories.iter().rev() {
+            self.finish_directory(path, *mode, times)
                 .map_err(|error| written(path.as_os_str(), error))?;
         }
-        for (path, (mode, times)) in self.directories.iter().rev() {
-            let failed = |error| written(path.as_os_str(), error);
-            if path.as_os_str().is_empty() {
-                let root = crate::rootfs::by_descriptor(self.root);
-                rustix::fs::chmod(&root, *mode).map_err(|errno| failed(errno.into()))?;
-                rustix::fs::utimensat(rustix::fs::CWD, &root, times, rustix::fs::AtFlags::empty())
-                    .map_err(|errno| failed(errno.into()))?;
-                continue;
-            }
-            let Ok(place) = self.root.place(path) else {
-                continue;
-            };
-            if place.file_type().map_err(failed)? == Some(FileType::Directory) {
-                place.chmod(*mode).map_err(failed)?;
-                place.set_times(times).map_err(failed)?;
-            }
-        }
-        Ok(self.bytes)
+        Ok(())
     }
+
+    fn finish_directory(&self, path: &Path, mode: Mode, times: &Timestamps) -> io::Result<()> {
+        let opened = if path.as_os_str().is_empty() {
+            self.root.dir(path)
+        } else {
+            let place = self.root.place(path);
+            place.and_then(|place| place.open(OFlags::PATH | OFlags::DIRECTORY))
+        };
+        let Ok(directory) = opened else {
+            return Ok(());
+        };
+        let directory = by_descriptor(&directory);
+        rustix::fs::chmod(&directory, mode)?;
+        Ok(rustix::fs::utimensat(CWD, &directory, times, AtFlags::empty())?)
+    }
+}
+
+fn uid(entry: &Entry) -> Option<Uid> {
+    Some(Uid::from_raw(entry.uid))
+}
+
+fn gid(entry: &Entry) -> Option<Gid> {
+    Some(Gid::from_raw(entry.gid))
 }
 
 fn times(entry: &Entry) -> Timestamps {

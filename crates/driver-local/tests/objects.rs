@@ -1,0 +1,197 @@
+//! Files and logs of real containers, where the conformance suite does not look: what no engine but this one does, or does in
+//! the same way. Skipped where there are no rights or no static busybox.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use bytes::Bytes;
+use driver_local::{LocalDriver, LocalOptions};
+use driver_types::{
+    ByteStream, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ImportOptions, LogFrame,
+    LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+const IMAGE: &str = "test/busybox:1";
+
+/// A driver with an image of busybox.
+struct Fixture {
+    driver: LocalDriver,
+    _state: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Option<Self> {
+        let Some(busybox) = static_busybox() else {
+            println!("skipped: no static busybox in /bin");
+            return None;
+        };
+        let state = tempfile::tempdir().unwrap();
+        // Users of containers go through it.
+        std::fs::set_permissions(state.path(), PermissionsExt::from_mode(0o711)).unwrap();
+        let options = LocalOptions::default().state_dir(state.path().join("state"));
+        let driver = LocalDriver::open(options).unwrap();
+        let checks = driver.preflight().await.unwrap().checks;
+        if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
+            println!("skipped: {}", failed.message);
+            return None;
+        }
+        let image = ImportOptions::new(IMAGE);
+        driver.import_image(&image, root_tar(busybox)).await.unwrap();
+        Some(Self {
+            driver,
+            _state: state,
+        })
+    }
+
+    async fn create(&self, script: &str) -> String {
+        let config = ContainerConfig::new("session", IMAGE)
+            .command(["/bin/sh", "-c", script])
+            .security(SecurityOptions::default().read_only(false).user("0"));
+        self.driver.create_container(&config).await.unwrap().id
+    }
+
+    async fn remove(&self, id: &str) {
+        self.driver.force_remove(id).await.unwrap();
+    }
+}
+
+fn static_busybox() -> Option<Bytes> {
+    let program = std::fs::read(Path::new("/bin/busybox")).ok()?;
+    let headers = &program[..program.len().min(4096)];
+    // A dynamic program names its interpreter.
+    let is_static = !headers.windows(8).any(|bytes| bytes == b"ld-linux");
+    is_static.then(|| program.into())
+}
+
+fn root_tar(busybox: Bytes) -> ByteStream {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    for directory in ["bin/", "data/"] {
+        tar.append_data(&mut header.clone(), directory, &[][..]).unwrap();
+    }
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(busybox.len() as u64);
+    tar.append_data(&mut header, "bin/busybox", busybox.as_ref())
+        .unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    for name in ["sh", "sleep", "cat", "echo"] {
+        tar.append_link(&mut header.clone(), format!("bin/{name}"), "busybox")
+            .unwrap();
+    }
+    let tar = Bytes::from(tar.into_inner().unwrap());
+    Box::pin(stream::iter([Ok(tar)]))
+}
+
+async fn names(stream: ByteStream) -> BTreeSet<String> {
+    let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
+    let tar = pieces.concat();
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let entries = archive.entries().unwrap();
+    entries
+        .map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned())
+        .collect()
+}
+
+fn text(frames: &[LogFrame]) -> String {
+    frames.iter().map(|frame| frame.data.to_text()).collect()
+}
+
+/// The file systems of the kernel are there as directories, and have no end if one goes into them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_root_of_a_running_container_has_an_end() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let driver = &fixture.driver;
+    let id = fixture.create("echo inside > /data/file; sleep 1000").await;
+    let created = names(driver.copy_from(&id, "/").await.unwrap()).await;
+    driver.start_container(&id).await.unwrap();
+    while driver.read_file(&id, "/data/file").await.is_err() {}
+    let running = names(driver.copy_from(&id, "/").await.unwrap()).await;
+    for names in [&created, &running] {
+        assert!(
+            names.contains("bin/busybox") && names.contains("proc/"),
+            "{names:?}"
+        );
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.starts_with("proc/") && name != "proc/")
+        );
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.starts_with("sys/") && name != "sys/")
+        );
+    }
+    assert!(running.contains("data/file") && !created.contains("data/file"));
+    for path in ["/proc/1/environ", "/proc", "/sys"] {
+        let error = driver.copy_from(&id, path).await.map(drop).unwrap_err();
+        assert_eq!(error.code(), "FILE_SYSTEM_ERROR");
+    }
+    fixture.remove(&id).await;
+}
+
+/// A follow and a handle end with the run in which they began, though the next one begins before they look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_ends_with_its_run() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let driver = &fixture.driver;
+    let id = fixture.create("echo run; exec sleep 1000").await;
+    let mut follows = vec![driver.stream_logs(&id, &LogOptions::follow()).await.unwrap()];
+    for _ in 0..3 {
+        driver.start_container(&id).await.unwrap();
+        follows.push(driver.stream_logs(&id, &LogOptions::follow()).await.unwrap());
+        let mut handle = driver.attach(&id).await.unwrap();
+        driver.signal_container(&id, Signal::KILL).await.unwrap();
+        driver.wait_container(&id, WaitCondition::Exited).await.unwrap();
+        driver.start_container(&id).await.unwrap();
+        let mut last = None;
+        while let Some(frame) = handle.next_frame().await {
+            last = Some(frame.unwrap());
+        }
+        assert!(matches!(last, Some(ProcessFrame::Exit(exit)) if exit.exit_code == 137));
+        driver
+            .stop_container(&id, &driver_types::StopOptions::force())
+            .await
+            .unwrap();
+    }
+    driver.start_container(&id).await.unwrap();
+    for follow in follows {
+        let frames: Vec<LogFrame> = follow.try_collect().await.unwrap();
+        assert!(text(&frames).starts_with("run\n"), "{}", text(&frames));
+    }
+    fixture.remove(&id).await;
+}
+
+/// A time in the future ends a follow of a container that runs on and writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_ends_at_its_time() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let driver = &fixture.driver;
+    let id = fixture.create("echo first; exec sleep 1000").await;
+    driver.start_container(&id).await.unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let options = LogOptions {
+        until: Some(now.as_millis() as u64 + 300),
+        ..LogOptions::follow()
+    };
+    let follow = driver.stream_logs(&id, &options).await.unwrap();
+    let _frames: Vec<LogFrame> = follow.map(|frame| frame.unwrap()).collect().await;
+    fixture.remove(&id).await;
+}
