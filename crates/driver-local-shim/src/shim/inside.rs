@@ -27,7 +27,8 @@ pub(crate) fn directory(root: impl AsFd, path: &str) -> io::Result<OwnedFd> {
 
 /// Opens what is at `path` inside `root` without following any symlink.
 pub(crate) fn strictly(root: impl AsFd, path: &str) -> io::Result<OwnedFd> {
-    open(root, path, OFlags::PATH | OFlags::NOFOLLOW, STRICT)
+    // Not O_NOFOLLOW: that would open a symlink at the end instead of refusing it.
+    open(root, path, OFlags::PATH, STRICT)
 }
 
 /// The place inside `root` to mount something at; made where it is missing.

@@ -109,10 +109,24 @@ pub(crate) fn add_attributes(fd: impl AsFd, added: MountAttrFlags, recursive: bo
 }
 
 /// Sets all signals to their default dispositions. What the kernel refuses (of KILL, STOP) is so anyway.
+///
+/// Past the C library, which keeps two signals to itself and so would leave them as the driver had them.
 pub(crate) fn default_signals() {
+    const SIGNAL_SET_BYTES: usize = 8;
+    // `struct sigaction` of the kernel, of no more than 32 bytes: all zeros are SIG_DFL without flags.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is no function of ours.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let old = std::ptr::null_mut::<c_void>();
+        // SAFETY: the kernel only reads; no function of ours is called by a default disposition.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                old,
+                SIGNAL_SET_BYTES,
+            )
+        };
     }
 }
 

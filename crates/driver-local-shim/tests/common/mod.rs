@@ -278,6 +278,8 @@ impl Ended {
 /// A spawned shim and the driver's end of its socket.
 pub struct Shim {
     pub child: Child,
+    /// Pid 1 of the container that it runs.
+    init: Option<i32>,
     pub socket: UnixStream,
 }
 
@@ -297,7 +299,11 @@ impl Shim {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, socket }
+        Self {
+            child,
+            init: None,
+            socket,
+        }
     }
 
     pub fn report(&mut self) -> Report {
@@ -306,9 +312,21 @@ impl Shim {
 
     /// Spawns a run; gives the pid of its init as well.
     pub fn start(task: RunTask) -> (Self, i32) {
+        let (shim, pid, _) = Self::begin(task);
+        (shim, pid)
+    }
+
+    /// Spawns a run; gives the pid of its init and when that was started.
+    pub fn begin(task: RunTask) -> (Self, i32, u64) {
         let mut shim = Self::spawn(Task::Run(Box::new(task)));
         match shim.report() {
-            Report::Started { init_pid, .. } => (shim, init_pid),
+            Report::Started {
+                init_pid,
+                init_start_time,
+            } => {
+                shim.init = Some(init_pid);
+                (shim, init_pid, init_start_time)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -321,6 +339,19 @@ impl Shim {
     }
 }
 
+/// A test that fails leaves nothing behind.
+impl Drop for Shim {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            if let Some(init) = self.init.take() {
+                kill(init, 9);
+            }
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// Waits for something that another process does; the limit is for broken shims only.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(20);
@@ -328,4 +359,24 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < give_up, "{what} did not happen");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Sends a signal to a process that this test started.
+pub fn kill(pid: i32, signal: i32) {
+    let status = Command::new("/bin/kill")
+        .arg(format!("-{signal}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// All that this process has.
+pub fn own_capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let permitted = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapPrm:\t"))
+        .unwrap();
+    u64::from_str_radix(permitted, 16).unwrap()
 }

@@ -5,13 +5,13 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use super::Ids;
-use crate::failure::{At, Result};
+use crate::failure::{At, Failure, Result};
 use crate::sys;
 
 /// Takes on the user and the rights of `process`; the system call filter comes last.
@@ -34,8 +34,8 @@ pub(super) fn apply(process: &Process, ids: &Ids) -> Result<()> {
 
 /// Becomes the user; gives what capabilities are left to take on.
 fn become_user(process: &Process, ids: &Ids) -> Result<CapabilitySet> {
-    let capabilities = CapabilitySet::from_bits_retain(process.capabilities);
-    limit(capabilities).at(Stage::Privileges, || "capabilities")?;
+    let kept = available(process.capabilities)?;
+    limit(kept).at(Stage::Privileges, || "capabilities")?;
     if process.no_new_privileges {
         set_no_new_privs(true).at(Stage::Privileges, || "no new privileges")?;
     }
@@ -52,24 +52,42 @@ fn become_user(process: &Process, ids: &Ids) -> Result<CapabilitySet> {
         format!("user {} and group {}", ids.uid.as_raw(), ids.gid.as_raw())
     })?;
     Ok(if ids.uid == Uid::ROOT {
-        capabilities
+        kept
     } else {
         CapabilitySet::empty()
     })
 }
 
+/// What was asked for, if this process has it to give.
+fn available(wanted: u64) -> Result<CapabilitySet> {
+    let wanted = CapabilitySet::from_bits_retain(wanted);
+    let own = capabilities(None)
+        .at(Stage::Privileges, || "capabilities")?
+        .permitted;
+    if own.contains(wanted) {
+        return Ok(wanted);
+    }
+    let missing = wanted.difference(own).bits();
+    Err(Failure::new(
+        Stage::Privileges,
+        format!(
+            "capability number {}: the driver does not have it to give",
+            missing.trailing_zeros()
+        ),
+    ))
+}
+
 /// Bounds what this process and those it starts can ever have.
-fn limit(capabilities: CapabilitySet) -> rustix::io::Result<()> {
+fn limit(kept: CapabilitySet) -> rustix::io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        match capability_is_in_bounding_set(capability) {
-            Ok(true) if !capabilities.contains(capability) => {
-                remove_capability_from_bounding_set(capability)?
-            }
-            Ok(_) => {}
+        if kept.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
             // Beyond the last one that this kernel knows.
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error),
+            other => other?,
         }
     }
     clear_ambient_capability_set()

@@ -22,7 +22,10 @@ impl Filesystem {
     pub(super) fn new(kind: &'static str) -> Result<Self> {
         let context =
             fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Root, || format!("file system {kind}"))?;
-        Ok(Self { kind, context })
+        let filesystem = Self { kind, context };
+        // What /proc/mounts shows.
+        filesystem.set("source", kind)?;
+        Ok(filesystem)
     }
 
     /// Sets an option, with a value of at most 255 bytes.
