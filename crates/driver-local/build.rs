@@ -14,9 +14,8 @@ fn main() {
             format!("Err({reason:?})")
         }
     };
-    let code = format!(
-        "/// The shim, or why there is none.\nstatic PROGRAM: Result<&[u8], &str> = {embedded};\n"
-    );
+    let code =
+        format!("/// The shim, or why there is none.\nstatic PROGRAM: Result<&[u8], &str> = {embedded};\n");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("shim.rs"), code).expect("OUT_DIR can be written");
 }

@@ -15,7 +15,7 @@ use crate::run::{Result, cargo, output, root, run};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only these drivers, with commas: docker, mock-docker, mock-local
+    /// Only these drivers, with commas: docker, local, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
     /// Fail unless these drivers ran, with commas
@@ -42,8 +42,9 @@ pub(crate) struct Arguments {
 }
 
 /// The crates whose test program `conformance` opens drivers of this project, with the names of those drivers.
-const PACKAGES: [(&str, &[&str]); 2] = [
+const PACKAGES: [(&str, &[&str]); 3] = [
     ("driver-mock", &["mock-docker", "mock-local"]),
+    ("driver-local", &["local"]),
     ("driver-docker", &["docker"]),
 ];
 
@@ -67,7 +68,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
 
 /// All drivers that CI requires, with the results for people.
 pub(crate) fn all(require: bool) -> Result {
-    let require = require.then(|| "docker,mock-docker,mock-local".to_owned());
+    let require = require.then(|| "docker,local,mock-docker,mock-local".to_owned());
     main(&Arguments {
         require,
         format: "pretty".to_owned(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use driver_docker::{DockerDriver, DockerOptions};
+use driver_local::{LocalDriver, LocalOptions};
 use driver_mock::{Clock, MockDriver, MockOptions, Profile, RegistryImage, Script, World};
 use driver_types::{ContainerDriver, DriverError};
 
@@ -30,6 +31,11 @@ const DRIVERS: &[Entry] = &[
         name: "docker",
         about: "Docker or Podman, by DOCKER_HOST, the Docker context or a usual socket",
         open: docker,
+    },
+    Entry {
+        name: "local",
+        about: "this machine's Linux kernel, without a daemon",
+        open: local,
     },
     Entry {
         name: "mock-docker",
@@ -79,6 +85,11 @@ pub(crate) fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Containe
 fn docker(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
     let docker = DockerOptions::default().owner(&options.owner).cache(false);
     Ok(Arc::new(DockerDriver::connect(docker)?))
+}
+
+fn local(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
+    let local = LocalOptions::default().owner(&options.owner);
+    Ok(Arc::new(LocalDriver::open(local)?))
 }
 
 fn mock(profile: Profile, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {

@@ -66,3 +66,60 @@ pub(crate) fn size() -> Option<TerminalSize> {
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use nix::pty::{OpenptyResult, openpty};
+    use nix::sys::termios::{LocalFlags, tcgetattr};
+
+    use super::*;
+
+    const MESSAGE: &str = "a panic in raw mode";
+
+    /// Tells this test that it is the program on the terminal.
+    const INSIDE: &str = "DRIVER_TEST_PANIC_IN_RAW_MODE";
+
+    fn panic_in_raw_mode() {
+        restore_on_panic();
+        // Where a panic aborts, nothing is dropped: only the hook can restore.
+        std::mem::forget(RawMode::enter().unwrap());
+        let now = tcgetattr(io::stdin()).unwrap();
+        assert!(!now.local_flags.contains(LocalFlags::ICANON));
+        panic!("{MESSAGE}");
+    }
+
+    #[test]
+    fn a_panic_restores_the_terminal_and_is_readable() {
+        if std::env::var_os(INSIDE).is_some() {
+            panic_in_raw_mode();
+        }
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let stream = || Stdio::from(slave.try_clone().unwrap());
+        let mut program = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "terminal::tests::a_panic_restores_the_terminal_and_is_readable",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(INSIDE, "1")
+            .stdin(stream())
+            .stderr(stream())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(!program.wait().unwrap().success());
+        let after = tcgetattr(&slave).unwrap();
+        assert!(after.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO));
+        let mut shown = [0; 4096];
+        let length = File::from(master).read(&mut shown).unwrap();
+        let shown = String::from_utf8_lossy(&shown[..length]);
+        // In raw mode the end of a line would be no return to its beginning.
+        assert!(shown.contains(&format!("{MESSAGE}\r\n")), "{shown:?}");
+    }
+}

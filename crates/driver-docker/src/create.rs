@@ -18,10 +18,11 @@ use crate::engine::{Engine, detached};
 use crate::failure::Failure;
 use crate::images::ImageInspect;
 use crate::instance::instance;
+use crate::oom::see_run;
 use crate::profile::Profile;
 use crate::spec::{self, Resolved};
 use crate::wire::{Created, Inspect, Summary};
-use crate::{capabilities, error, guard, images, naming, networks, query, volumes};
+use crate::{capabilities, error, guard, images, naming, networks, volumes};
 
 use unclaimed::{Unclaimed, undo};
 
@@ -150,7 +151,7 @@ async fn same_request(
 async fn describe(engine: &Arc<Engine>, inspect: &Inspect) -> Result<ContainerInstance> {
     let profile = engine.profile().await?;
     let record = engine.records.of(&inspect.id);
-    let memory = query::see_run(&record, inspect);
+    let memory = see_run(engine, &record, inspect);
     Ok(instance(inspect, &memory, &profile))
 }
 

@@ -14,6 +14,7 @@ use crate::create::Requests;
 use crate::error;
 use crate::events::{KnownReferences, OwnObjects};
 use crate::failure::Failure;
+use crate::kernel_log::KernelLog;
 use crate::options::DockerOptions;
 use crate::profile::Profile;
 use crate::program::GoodPrograms;
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     pub(crate) meters: crate::stats::Meters,
     pub(crate) stdins: crate::attach::Stdins,
     pub(crate) records: Records,
+    pub(crate) kernel_log: KernelLog,
     pub(crate) watcher: Watcher,
     pub(crate) own_volumes: OwnObjects,
     pub(crate) own_networks: OwnObjects,
@@ -55,6 +57,7 @@ impl Engine {
             None => Host::discover()?,
         };
         Ok(Self {
+            kernel_log: KernelLog::open(&host),
             client: Client::new(host),
             options,
             guard: Default::default(),

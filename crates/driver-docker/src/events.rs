@@ -13,8 +13,9 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::mpsc;
 
 use crate::engine::Engine;
+use crate::oom::{Death, see_run};
 use crate::wire::EngineEvent;
-use crate::{images, instance, networks, query, volumes, watch};
+use crate::{images, instance, networks, volumes, watch};
 
 /// How long the engine may take to describe what an event is about.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
@@ -127,13 +128,23 @@ async fn next(receiver: &mut Receiver<Event>, filter: &EventFilter) -> Option<Ev
     }
 }
 
+/// An event of the engine that waits to be translated.
+pub(crate) struct Noticed {
+    pub(crate) event: EngineEvent,
+    /// If it tells a death.
+    pub(crate) death: Option<Death>,
+}
+
 /// Translates the engine's events one after another, so that their order stays.
-pub(crate) async fn translate(engine: Weak<Engine>, mut events: mpsc::Receiver<EngineEvent>) {
-    while let Some(event) = events.recv().await {
+pub(crate) async fn translate(engine: Weak<Engine>, mut events: mpsc::Receiver<Noticed>) {
+    while let Some(Noticed { event, death }) = events.recv().await {
         let Some(engine) = engine.upgrade() else { return };
         let kinds = match (event.kind.as_str(), event.action.as_str()) {
             ("image", "untag" | "delete" | "remove") => references_gone(&engine).await,
-            _ => kind(&engine, &event).await.into_iter().collect(),
+            _ => match death {
+                Some(death) => died(&engine, &event.actor.id, death).await,
+                None => kind(&engine, &event).await.into_iter().collect(),
+            },
         };
         let is_container = event.kind == "container";
         let session = event
@@ -171,9 +182,6 @@ async fn kind(engine: &Arc<Engine>, event: &EngineEvent) -> Option<EventKind> {
         ("container", "pause") => Some(EventKind::Paused),
         ("container", "unpause") => Some(EventKind::Resumed),
         ("container", "oom") => Some(EventKind::Oom),
-        ("container", "die" | "died") => Some(EventKind::Exited {
-            exit: exit(engine, event).await,
-        }),
         ("container", "destroy" | "remove") => Some(EventKind::Removed),
         ("container", action) => {
             let word = action
@@ -235,15 +243,16 @@ async fn limited<T>(lookup: impl Future<Output = Result<T>>) -> Option<T> {
 }
 
 /// How the run ended of which the engine says that it died: the event has the code, only the container has the reason.
-async fn exit(engine: &Arc<Engine>, event: &EngineEvent) -> ExitInfo {
-    let id = &event.actor.id;
+async fn died(engine: &Arc<Engine>, id: &str, death: Death) -> Vec<EventKind> {
     let found = limited(engine.find(Operation::Events, id)).await.flatten();
     let record = engine.records.get(id);
     let described = found.zip(record).and_then(|(inspect, record)| {
-        let memory = query::see_run(&record, &inspect);
+        let memory = see_run(engine, &record, &inspect);
         instance::exit(&inspect, &memory)
     });
-    described.unwrap_or_else(|| exit_of_event(&event.actor.attributes, event.epoch_ms()))
+    let oom = death.untold_oom.then_some(EventKind::Oom);
+    let exit = described.unwrap_or(death.exit);
+    oom.into_iter().chain([EventKind::Exited { exit }]).collect()
 }
 
 /// What the event of a death alone tells.

@@ -106,10 +106,6 @@ struct Environment {
 
 impl Environment {
     fn of_process() -> Self {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let config_dir = variable("DOCKER_CONFIG")
-            .map(PathBuf::from)
-            .or_else(|| Some(Path::new(&variable("HOME")?).join(".docker")));
         let runtime_dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
         let of_user = |name: &str| runtime_dir.as_ref().map(|dir| dir.join(name));
         let sockets = [
@@ -121,10 +117,21 @@ impl Environment {
         Self {
             docker_host: variable("DOCKER_HOST"),
             docker_context: variable("DOCKER_CONTEXT"),
-            config_dir,
+            config_dir: config_dir(),
             sockets: sockets.into_iter().flatten().collect(),
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where the Docker CLI keeps its configuration.
+pub(crate) fn config_dir() -> Option<PathBuf> {
+    variable("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&variable("HOME")?).join(".docker")))
 }
 
 fn discover(environment: &Environment) -> Result<Host> {

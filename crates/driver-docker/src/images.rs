@@ -1,5 +1,6 @@
 //! Images that the engine has: list, get, remove.
 
+mod credentials;
 mod import;
 mod pull;
 mod snapshot;

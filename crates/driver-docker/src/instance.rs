@@ -75,13 +75,9 @@ pub(crate) fn exit(inspect: &Inspect, memory: &Memory) -> Option<ExitInfo> {
     let state = &inspect.state;
     let code = i32::try_from(state.exit_code).ok();
     let signal = code.and_then(Signal::from_exit_code);
-    // The engine's event of an older run came before this one's start. Where it comes after the death, the flag stays
-    // false.
-    let oom_event = memory.oom_at.is_some() && memory.oom_at >= parse_ms(&state.started_at);
     let reason = match () {
         () if status == ContainerStatus::Stopped => ExitReason::Stopped,
-        // The flag is true as well where only a child was killed and the main process ended by itself.
-        () if state.oom_killed || oom_event => ExitReason::Oom,
+        () if memory.is_oom(inspect) => ExitReason::Oom,
         () if memory.removing => ExitReason::Removed,
         () if signal.is_some() => ExitReason::Signaled,
         () if code.is_some() => ExitReason::Exited,

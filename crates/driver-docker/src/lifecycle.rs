@@ -11,9 +11,11 @@ use driver_validation::validate_stop_options;
 
 use crate::engine::{Engine, detached, is_full_id};
 use crate::failure::Failure;
+use crate::oom::see_run;
 use crate::records::Record;
+use crate::time::now_ms;
 use crate::wire::Inspect;
-use crate::{error, instance, program, query};
+use crate::{error, instance, program};
 
 /// Longer than any engine needs to notice the end of a killed process.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -47,7 +49,7 @@ where
     detached(async move {
         let result = match engine.inspect(operation, &id).await {
             Ok(inspect) => {
-                query::see_run(&record, &inspect);
+                see_run(&engine, &record, &inspect);
                 let turn = Turn {
                     engine: Arc::clone(&engine),
                     record: Arc::clone(&record),
@@ -82,7 +84,7 @@ impl Turn {
 
     async fn look_again(&mut self) -> Result<()> {
         self.inspect = self.engine.inspect(self.operation, &self.id).await?;
-        query::see_run(&self.record, &self.inspect);
+        see_run(&self.engine, &self.record, &self.inspect);
         Ok(())
     }
 
@@ -124,6 +126,9 @@ pub(crate) async fn start_container(engine: &Arc<Engine>, id: &str) -> Result<()
         let pristine = turn.status() == ContainerStatus::Created && turn.record.memory().pristine;
         program::check(&engine, &turn.inspect, pristine).await?;
         let _permit = engine.start_permit().await?;
+        // Whatever is told of before is of an earlier run.
+        turn.record
+            .remember(|memory| memory.start_asked_at = Some(now_ms()));
         match turn.post("start").await {
             Ok(()) => Ok(()),
             Err(failure) => {

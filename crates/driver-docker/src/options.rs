@@ -1,5 +1,7 @@
 //! How a driver is opened.
 
+use std::path::PathBuf;
+
 use driver_types::{Deadlines, labels};
 
 use crate::Host;
@@ -24,6 +26,15 @@ pub struct DockerOptions {
     pub(crate) start_concurrency: Option<usize>,
     pub(crate) log_limit: LogLimit,
     pub(crate) disk_quota: bool,
+    credentials: StoredCredentials,
+}
+
+/// Where the credentials of a pull come from that brings none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum StoredCredentials {
+    OfProcess,
+    In(PathBuf),
+    Nowhere,
 }
 
 /// How much of a container's output the engine keeps. Older output is dropped file by file.
@@ -48,6 +59,7 @@ impl Default for DockerOptions {
                 files: 4,
             },
             disk_quota: false,
+            credentials: StoredCredentials::OfProcess,
         }
     }
 }
@@ -111,5 +123,22 @@ impl DockerOptions {
     #[must_use]
     pub fn disk_quota(self, disk_quota: bool) -> Self {
         Self { disk_quota, ..self }
+    }
+
+    /// Sets the directory whose `config.json` has the credentials, as `docker login` stores them, of pulls that bring
+    /// none; `None`: such pulls go without. Default: `DOCKER_CONFIG`, or `~/.docker`.
+    #[must_use]
+    pub fn stored_credentials(self, directory: Option<PathBuf>) -> Self {
+        let credentials = directory.map_or(StoredCredentials::Nowhere, StoredCredentials::In);
+        Self { credentials, ..self }
+    }
+
+    /// The directory with `config.json` for pulls without credentials.
+    pub(crate) fn config_dir(&self) -> Option<PathBuf> {
+        match &self.credentials {
+            StoredCredentials::OfProcess => crate::host::config_dir(),
+            StoredCredentials::In(directory) => Some(directory.clone()),
+            StoredCredentials::Nowhere => None,
+        }
     }
 }

@@ -28,11 +28,11 @@ pub(crate) async fn preflight(engine: &Arc<Engine>) -> Result<Preflight> {
         }
     };
     Ok(Preflight {
-        checks: checks(&profile),
+        checks: checks(&profile, engine.kernel_log.unreadable()),
     })
 }
 
-fn checks(profile: &Profile) -> Vec<PreflightCheck> {
+fn checks(profile: &Profile, no_kernel_log: Option<&str>) -> Vec<PreflightCheck> {
     let info = &profile.info;
     let found = format!("{} with {} cores", profile.engine_name(), info.ncpu);
     let has_seccomp = info
@@ -77,6 +77,7 @@ fn checks(profile: &Profile) -> Vec<PreflightCheck> {
             info.ipv4_forwarding,
             "set net.ipv4.ip_forward=1: containers cannot reach other machines",
         ),
+        kernel_log(no_kernel_log),
         metadata(),
     ];
     checks.extend(info.warnings.iter().map(|warning| {
@@ -125,6 +126,17 @@ fn told(name: &str, is_there: bool, remedy: &str) -> PreflightCheck {
             Some(remedy.to_owned()),
         )
     }
+}
+
+/// Without it only the engine tells that a container ran out of memory, and it can miss the first moments of a run.
+fn kernel_log(unreadable: Option<&str>) -> PreflightCheck {
+    let Some(why) = unreadable else {
+        return check("kernel log", CheckStatus::Ok, "readable".into(), None);
+    };
+    let message = format!("{why}: a container that runs out of memory at its start may be told as signaled");
+    let remedy = "run the driver on the engine's machine, over its Unix socket, as root or with CAP_SYSLOG; or set \
+                  kernel.dmesg_restrict=0";
+    check("kernel log", CheckStatus::Warn, message, Some(remedy.into()))
 }
 
 /// The engine's API can neither show nor make rules for outbound traffic.

@@ -9,9 +9,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::engine::Engine;
 use crate::error;
 use crate::instance::instance;
-use crate::records::Record;
+use crate::oom::see_run;
 use crate::watch;
-use crate::wire::{Inspect, Summary};
+use crate::wire::Summary;
 
 /// How many containers of a list are inspected at the same time.
 const INSPECTS: usize = 8;
@@ -43,21 +43,13 @@ pub(crate) async fn read(
         Some((_, record)) => Arc::clone(record),
         None => engine.records.of(id),
     };
-    let memory = see_run(&record, &inspect);
+    let memory = see_run(engine, &record, &inspect);
     let snapshot = Arc::new(instance(&inspect, &memory, &profile));
     // Its checks change without an event: such a container is always asked for.
     if let Some((version, record)) = before.filter(|_| snapshot.health.is_none()) {
         record.store(version, Arc::clone(&snapshot));
     }
     Ok(Some(snapshot))
-}
-
-/// Notes the run that the engine reports, and gives what is remembered.
-pub(crate) fn see_run(record: &Record, inspect: &Inspect) -> crate::records::Memory {
-    record.remember(|memory| {
-        memory.saw_run(&inspect.state.started_at);
-        memory.clone()
-    })
 }
 
 /// Snapshots of all containers that pass the filter, oldest first.

@@ -70,8 +70,13 @@ pub(crate) struct Memory {
     pub(crate) restarts: u32,
     /// Whether this driver made it, and has copied nothing into it: then its files are those of its image.
     pub(crate) pristine: bool,
-    /// When the engine last told that the container ran out of memory, in epoch milliseconds.
+    /// When it last ran out of memory, in epoch milliseconds: by the engine's event, or the end of the run for which
+    /// the kernel's log says so.
     pub(crate) oom_at: Option<u64>,
+    /// When that was last told to those who listen.
+    pub(crate) oom_told: Option<u64>,
+    /// When this driver last asked for a start.
+    pub(crate) start_asked_at: Option<u64>,
     /// What the last event of a death told.
     pub(crate) last_death: Option<ExitInfo>,
 }

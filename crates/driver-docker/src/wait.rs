@@ -10,9 +10,10 @@ use driver_types::{DriverError, ExitInfo, ExitReason, Operation, Result, WaitCon
 use tokio::time::Instant;
 
 use crate::engine::{Engine, is_full_id};
+use crate::oom::see_run;
 use crate::time::now_ms;
 use crate::wire::Inspect;
-use crate::{instance, query, watch};
+use crate::{instance, watch};
 
 /// Between two looks while the stream is live: it should have woken the waiter.
 const SAFETY_POLL: Duration = Duration::from_secs(5);
@@ -39,8 +40,8 @@ pub(crate) async fn wait_container(engine: &Arc<Engine>, id: &str, until: WaitCo
         match engine.find(operation, id).await {
             Ok(Some(inspect)) => {
                 away_since = None;
-                query::see_run(&record, &inspect);
-                if let Some(exit) = seen.look(&inspect, &record.memory(), until) {
+                let memory = see_run(engine, &record, &inspect);
+                if let Some(exit) = seen.look(&inspect, &memory, until) {
                     return Ok(exit);
                 }
             }

@@ -14,8 +14,9 @@ use tokio::task::AbortHandle;
 
 use crate::engine::Engine;
 use crate::error;
-use crate::events;
+use crate::events::{self, Noticed};
 use crate::failure::Failure;
+use crate::records::Memory;
 use crate::time::parse_ms;
 use crate::wire::{EngineEvent, Info};
 
@@ -225,26 +226,37 @@ impl Drop for AbortOnDrop {
 }
 
 /// Makes stale what an event is about, at once; then hands it over to be translated.
-fn notice(engine: &Engine, event: EngineEvent, translator: &mpsc::Sender<EngineEvent>) {
+fn notice(engine: &Engine, event: EngineEvent, translator: &mpsc::Sender<Noticed>) {
     let attributes = &event.actor.attributes;
+    let mut death = None;
     match event.kind.as_str() {
         "container" => {
             let id = event.actor.id.as_str();
             // The action of an exec has its command line, which may have secrets: never to a log.
             match event.action.as_str() {
-                "destroy" | "remove" => engine.records.forget(id),
-                "die" | "died" => {
-                    if let Some(record) = engine.records.get(id) {
-                        let death = events::exit_of_event(attributes, event.epoch_ms());
-                        record.remember(|memory| memory.last_death = Some(death));
-                        record.changed();
+                "destroy" | "remove" => {
+                    engine.records.forget(id);
+                    engine.kernel_log.forget(id);
+                }
+                "die" | "died" if engine.owns(attributes) => {
+                    let record = engine.records.of(id);
+                    let exit = events::exit_of_event(attributes, event.epoch_ms());
+                    let killed = || engine.kernel_log.take(id);
+                    death = Some(record.remember(|memory| memory.died(exit, killed)));
+                    record.changed();
+                }
+                "oom" if engine.owns(attributes) => {
+                    let record = engine.records.of(id);
+                    let is_news = record.remember(|memory| memory.told_oom(event.epoch_ms()));
+                    record.changed();
+                    if !is_news {
+                        return;
                     }
                 }
-                "oom" => {
-                    if let Some(record) = engine.records.get(id) {
-                        record.remember(|memory| memory.oom_at = Some(event.epoch_ms()));
-                        record.changed();
-                    }
+                "start" if engine.owns(attributes) => {
+                    let record = engine.records.of(id);
+                    record.remember(Memory::began);
+                    record.changed();
                 }
                 "create" if engine.owns(attributes) => engine.records.appeared(id),
                 action if action.starts_with("exec_") => return,
@@ -264,7 +276,8 @@ fn notice(engine: &Engine, event: EngineEvent, translator: &mpsc::Sender<EngineE
         }
         _ => {}
     }
-    if engine.watcher.has_subscribers() && translator.try_send(event).is_err() {
+    let noticed = Noticed { event, death };
+    if engine.watcher.has_subscribers() && translator.try_send(noticed).is_err() {
         engine.watcher.publish(lagged());
     }
 }

@@ -31,6 +31,11 @@ impl Container {
         self.story.run.as_ref().filter(|_| alive)
     }
 
+    /// The run whose end is not in the journal, whether its processes live or were lost.
+    pub(crate) fn unfinished(&self) -> Option<&Run> {
+        self.story.run.as_ref().filter(|run| run.exit.is_none())
+    }
+
     /// The run of a container that is not frozen either.
     ///
     /// # Errors

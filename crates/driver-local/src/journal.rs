@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use driver_types::{ContainerStatus, ExitInfo, ExitReason, ResourceLimits, Signal};
+use driver_types::{
+    ContainerStatus, ExitInfo, ExitReason, NetworkAddress, PublishedPort, ResourceLimits, Signal,
+};
 use serde::{Deserialize, Serialize};
 
 /// One line of a journal. Times are epoch milliseconds, runs count from 0. The shim writes `started`, `oom` and `exited`
@@ -20,6 +22,13 @@ pub(crate) enum Record {
         init_pid: i32,
         init_start_time: u64,
         boot_id: String,
+        at: u64,
+    },
+    /// What a run that is about to begin has of its network.
+    Network {
+        run: u32,
+        address: NetworkAddress,
+        ports: Vec<PublishedPort>,
         at: u64,
     },
     /// The run that was about to begin did not; nothing is left of it.
@@ -59,6 +68,8 @@ pub(crate) struct Story {
     pub(crate) next_run: u32,
     /// A run that was announced and neither began nor failed: its driver was killed, or is at it.
     pub(crate) starting: Option<u32>,
+    /// The address and the ports of the host of a run, by its number.
+    pub(crate) network: Option<(u32, NetworkAddress, Vec<PublishedPort>)>,
     /// The limits, where they were changed.
     pub(crate) limits: Option<ResourceLimits>,
     /// Whether it is being removed.
@@ -89,7 +100,9 @@ impl Story {
             _ if self.removing => ContainerStatus::Removing,
             None => ContainerStatus::Created,
             Some(run) if run.lost => ContainerStatus::Dead,
-            Some(Run { exit: Some(exit), .. }) if exit.reason == ExitReason::Stopped => ContainerStatus::Stopped,
+            Some(Run { exit: Some(exit), .. }) if exit.reason == ExitReason::Stopped => {
+                ContainerStatus::Stopped
+            }
             Some(Run { exit: Some(_), .. }) => ContainerStatus::Exited,
             Some(run) if run.paused => ContainerStatus::Paused,
             Some(_) => ContainerStatus::Running,
@@ -125,6 +138,9 @@ impl Story {
                     lost: false,
                 });
             }
+            Record::Network {
+                run, address, ports, ..
+            } => self.network = Some((*run, address.clone(), ports.clone())),
             Record::StartFailed { run, .. } => {
                 if self.starting == Some(*run) {
                     self.starting = None;
@@ -154,6 +170,13 @@ impl Story {
             Record::Lost { run, .. } => self.on(*run, |run| run.lost = true),
             Record::Limits { limits, .. } => self.limits = Some(*limits),
             Record::Removing { .. } => self.removing = true,
+        }
+    }
+
+    /// The run that is under way has no shim any more.
+    pub(crate) fn lose(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.lost = true;
         }
     }
 
@@ -195,7 +218,10 @@ pub(crate) fn append(path: &Path, record: &Record) -> io::Result<()> {
 /// The records of whole lines in `bytes`, and how many bytes those lines have. A line that is no record (of a later
 /// version, or torn by a crash and ended by the next writer) is passed over.
 pub(crate) fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     let records = bytes[..whole]
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())

@@ -1,6 +1,11 @@
 //! Where things are in a state directory. The picture stands in `docs/local-driver-design.md`.
 
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use crate::lock::FileLock;
 
 /// The paths of a state directory.
 #[derive(Clone, Debug)]
@@ -20,6 +25,45 @@ impl Layout {
 
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Makes the directories that are missing, and checks the version.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; `Unsupported` for a directory that another version wrote.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o711).create(path);
+        private(&self.root)?;
+        for directory in [
+            self.containers(),
+            self.images(),
+            self.volumes(),
+            self.networks(),
+            self.trash(),
+        ] {
+            private(&directory)?;
+        }
+        let version = self.root.join("version");
+        match fs::read_to_string(&version) {
+            Ok(found) if found == Self::VERSION => Ok(()),
+            Ok(found) => {
+                let message = format!(
+                    "{} was written by version {} of the state directory's format; this driver knows {}",
+                    self.root.display(),
+                    found.trim(),
+                    Self::VERSION.trim()
+                );
+                Err(io::Error::new(io::ErrorKind::Unsupported, message))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Two drivers may do this at the same time: the content is the same.
+                let fresh = self.root.join(format!(".version-{}", crate::id::random()?));
+                fs::write(&fresh, Self::VERSION)?;
+                fs::rename(fresh, version)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -89,8 +133,9 @@ impl ContainerDir {
         self.path.join("shim.lock")
     }
 
-    pub(crate) fn shim_socket(&self) -> PathBuf {
-        self.path.join("shim.sock")
+    /// Whether a shim lives for this container: it holds the lock.
+    pub(crate) fn has_shim(&self) -> bool {
+        matches!(FileLock::try_acquire(&self.shim_lock()), Ok(None))
     }
 
     pub(crate) fn log(&self) -> PathBuf {

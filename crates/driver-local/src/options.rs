@@ -61,7 +61,11 @@ impl LocalOptions {
 /// `DRIVER_LOCAL_STATE`, else `/var/lib/driver-local` for root, else `$XDG_DATA_HOME/driver-local` or
 /// `~/.local/share/driver-local`.
 fn default_state_dir() -> PathBuf {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(directory) = variable("DRIVER_LOCAL_STATE") {
         return directory;
     }

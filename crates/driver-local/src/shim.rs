@@ -12,9 +12,10 @@ use driver_local_shim::{MAX_MESSAGE, Report, Task};
 use driver_types::DriverError;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+
+use crate::ready;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 
@@ -42,7 +43,8 @@ impl Shim {
     /// The program could not be built with this crate, or the kernel has no memfds.
     pub(crate) fn load() -> io::Result<Self> {
         let program = PROGRAM.map_err(|reason| {
-            let message = format!("the shim was not built with this program ({reason}); install a static C library");
+            let message =
+                format!("the shim was not built with this program ({reason}); install a static C library");
             io::Error::new(io::ErrorKind::Unsupported, message)
         })?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -94,7 +96,7 @@ fn spawn(program: &File) -> io::Result<(Child, StdUnixStream)> {
 /// Waits for the end of the process without a thread for each.
 fn reap(mut child: Child) -> io::Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
-    let pidfd = AsyncFd::new(pidfd_open(pid, PidfdFlags::empty())?)?;
+    let pidfd = ready::register(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
     tokio::spawn(async move {
         // An error means that the runtime ends: the process outlives it, as it should.
         if pidfd.readable().await.is_ok() {
@@ -113,7 +115,10 @@ impl ShimProcess {
     pub(crate) async fn report(&mut self) -> io::Result<Report> {
         let length = self.socket.read_u32().await? as usize;
         if length > MAX_MESSAGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a report that is too long"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a report that is too long",
+            ));
         }
         let mut wire = (length as u32).to_be_bytes().to_vec();
         wire.resize(4 + length, 0);

@@ -1,11 +1,12 @@
 //! [`KeyedMutex`]: one at a time for each key, in the order of arrival.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::map::HashMap;
 use crate::sync::{Mutex, lock};
 
 /// A key that is locked has an entry: the callers that wait for it, first come first served.

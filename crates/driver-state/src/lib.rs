@@ -48,6 +48,7 @@ extern crate self as driver_state;
 mod health;
 mod hold;
 mod keyed_mutex;
+mod map;
 mod named;
 #[cfg(test)]
 mod races;

@@ -1,12 +1,13 @@
 //! [`NamedStore`]: volumes and networks, and who uses them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use driver_types::{DriverError, Network, NetworkConfig, Result, Volume, VolumeConfig};
 
 use crate::hold::Hold;
+use crate::map::HashMap;
 use crate::store::Scope;
 use crate::sync::{RwLock, read, write};
 
@@ -339,7 +340,7 @@ impl<O: NamedObject> Default for Inner<O> {
     fn default() -> Self {
         Self {
             owners: BTreeMap::new(),
-            uses: HashMap::new(),
+            uses: HashMap::default(),
         }
     }
 }
@@ -348,7 +349,7 @@ impl<O: NamedObject> Default for Objects<O> {
     fn default() -> Self {
         Self {
             by_name: BTreeMap::new(),
-            names_by_id: HashMap::new(),
+            names_by_id: HashMap::default(),
         }
     }
 }

@@ -49,7 +49,9 @@ const TARGETS: [(&str, &[&str]); 2] = [
 ///
 /// Outside of a build script, or where the built program cannot be read.
 pub fn build(crate_name: &str, bin: &str) -> Result<Program, String> {
-    let directory = Path::new(&variable("CARGO_MANIFEST_DIR")).join("..").join(crate_name);
+    let directory = Path::new(&variable("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(crate_name);
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     let mut reasons = Vec::new();
     for (system, flags) in TARGETS {

@@ -68,7 +68,7 @@ impl ContainerInstance {
                 format!("{}://[{}]:{}", port.protocol, port.host_ip, port.host_port)
             }
             Some(port) => format!("{}://{}:{}", port.protocol, port.host_ip, port.host_port),
-            None => format!("{driver}://{id}"),
+            None => [driver, "://", id].concat(),
         }
     }
 }

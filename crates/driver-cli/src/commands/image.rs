@@ -17,7 +17,8 @@ use tokio_util::io::ReaderStream;
 use super::stats::size;
 use crate::App;
 use crate::cli::{ContainerArg, Format};
-use crate::failure::{self, Failure, Outcome};
+use crate::commands::several;
+use crate::failure::{Failure, Outcome};
 use crate::{output, parse, resolve};
 
 /// Arguments of `image`.
@@ -107,10 +108,18 @@ pub(crate) struct CommitArgs {
 pub(crate) async fn run(app: &App, command: Option<ImageCommand>) -> Outcome {
     match command.unwrap_or(ImageCommand::Ls { quiet: false }) {
         ImageCommand::Ls { quiet } => list(app, quiet).await,
-        ImageCommand::Inspect { images } => inspect(app, &images).await,
+        ImageCommand::Inspect { images } => {
+            several::inspect(app, &images, async |name| {
+                let found = app.driver.get_image(name).await?;
+                found.ok_or_else(|| DriverError::image_not_found(name))
+            })
+            .await
+        }
         ImageCommand::Pull(args) => pull(app, args).await,
         ImageCommand::Import(args) => import(app, *args).await,
-        ImageCommand::Rm { images } => remove(app, &images).await,
+        ImageCommand::Rm { images } => {
+            several::each(app, &images, async |name| app.driver.remove_image(name).await).await
+        }
     }
 }
 
@@ -149,37 +158,6 @@ async fn list(app: &App, quiet: bool) -> Outcome {
         }
     }
     Ok(0)
-}
-
-async fn inspect(app: &App, references: &[String]) -> Outcome {
-    let mut found = Vec::new();
-    let mut failed = false;
-    for reference in references {
-        match app.driver.get_image(reference).await? {
-            Some(image) => found.push(image),
-            None => {
-                failure::tell(&DriverError::image_not_found(reference), app.format);
-                failed = true;
-            }
-        }
-    }
-    output::json_pretty(&found)?;
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
-}
-
-async fn remove(app: &App, images: &[String]) -> Outcome {
-    let mut failed = false;
-    for image in images {
-        match app.driver.remove_image(image).await {
-            Ok(()) if app.format == Format::Table => output::line(image)?,
-            Ok(()) => {}
-            Err(error) => {
-                failure::tell(&error, app.format);
-                failed = true;
-            }
-        }
-    }
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
 }
 
 async fn pull(app: &App, args: PullArgs) -> Outcome {

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::App;
-use crate::failure::{self, Failure, Outcome};
-use crate::{output, resolve};
+use super::several;
+use crate::failure::Outcome;
+use crate::{App, resolve};
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -14,19 +14,10 @@ pub(crate) struct InspectArgs {
     containers: Vec<String>,
 }
 
-/// Prints the instances as a JSON array, whatever the format: there is more in them than a table can show.
+/// Prints the instances.
 pub(crate) async fn run(app: &App, args: &InspectArgs) -> Outcome {
-    let mut found = Vec::new();
-    let mut failed = false;
-    for text in &args.containers {
-        match resolve::container(&*app.driver, text).await {
-            Ok(container) => found.push(container),
-            Err(error) => {
-                failure::tell(&error, app.format);
-                failed = true;
-            }
-        }
-    }
-    output::json_pretty(&found)?;
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+    several::inspect(app, &args.containers, async |text| {
+        resolve::container(&*app.driver, text).await
+    })
+    .await
 }

@@ -3,10 +3,11 @@
 use clap::Args;
 use driver_types::{ContainerInstance, DriverError, RemoveOptions, Signal, StopOptions, WaitCondition};
 
+use super::several::{self, Tally};
 use crate::App;
 use crate::cli::Format;
 use crate::config_args;
-use crate::failure::{self, Failure, Outcome};
+use crate::failure::Outcome;
 use crate::{output, parse, resolve};
 
 /// Some containers.
@@ -109,16 +110,16 @@ pub(crate) async fn rm(app: &App, args: &RmArgs) -> Outcome {
         volumes: args.volumes,
         ignore_missing: args.force,
     };
-    let mut failed = false;
+    let mut tally = Tally::new(app.format);
     for text in &args.containers.containers {
         let removed = match resolve::container(&*app.driver, text).await {
             Ok(container) => app.driver.remove_container(&container.id, &options).await,
             Err(error) if args.force && error.code() == "CONTAINER_NOT_FOUND" => continue,
             Err(error) => Err(error),
         };
-        failed |= told(app, text, removed)?;
+        tally.done(text, removed)?;
     }
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+    tally.end()
 }
 
 /// Freezes containers.
@@ -144,53 +145,32 @@ pub(crate) async fn wait(app: &App, args: &WaitArgs) -> Outcome {
     } else {
         WaitCondition::Exited
     };
-    let mut failed = false;
+    let mut tally = Tally::new(app.format);
     for text in &args.containers.containers {
         let waited = async {
             let container = resolve::container(&*app.driver, text).await?;
             app.driver.wait_container(&container.id, until).await
         };
-        match (waited.await, app.format) {
-            (Ok(exit), Format::Json) => output::json_line(&exit)?,
-            (Ok(exit), Format::Table) => match exit.exit_code {
-                Some(code) => output::line(code)?,
-                None => output::line(exit.reason)?,
-            },
-            (Err(error), format) => {
-                failure::tell(&error, format);
-                failed = true;
-            }
+        let Some(exit) = tally.take(waited.await) else {
+            continue;
+        };
+        match (app.format, exit.exit_code) {
+            (Format::Json, _) => output::json_line(&exit)?,
+            (Format::Table, Some(code)) => output::line(code)?,
+            (Format::Table, None) => output::line(exit.reason)?,
         }
     }
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+    tally.end()
 }
 
-/// Does something to each container, prints what the user called it, and goes on after a failure.
+/// Does something to each container.
 async fn each(
     app: &App,
     args: &ContainersArgs,
     operation: impl AsyncFn(&ContainerInstance) -> Result<(), DriverError>,
 ) -> Outcome {
-    let mut failed = false;
-    for text in &args.containers {
-        let result = match resolve::container(&*app.driver, text).await {
-            Ok(container) => operation(&container).await,
-            Err(error) => Err(error),
-        };
-        failed |= told(app, text, result)?;
-    }
-    if failed { Err(Failure::Silent(1)) } else { Ok(0) }
-}
-
-/// Tells of one result; whether it was a failure. The operations give nothing back, so JSON has nothing to show.
-fn told(app: &App, text: &str, result: Result<(), DriverError>) -> Result<bool, Failure> {
-    match result {
-        Ok(()) if app.format == Format::Table => output::line(text)?,
-        Ok(()) => {}
-        Err(error) => {
-            failure::tell(&error, app.format);
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    several::each(app, &args.containers, async |text| {
+        operation(&resolve::container(&*app.driver, text).await?).await
+    })
+    .await
 }

@@ -3,11 +3,10 @@
 use clap::{Args, Subcommand};
 use driver_types::{DriverError, NetworkConfig};
 
-use super::volume::failed_to;
 use crate::App;
 use crate::cli::Format;
-use crate::commands::found::Found;
-use crate::failure::{Failure, Outcome};
+use crate::commands::several;
+use crate::failure::Outcome;
 use crate::{output, parse};
 
 /// Arguments of `network`.
@@ -77,13 +76,15 @@ pub(crate) async fn run(app: &App, command: NetworkCommand) -> Outcome {
             Ok(0)
         }
         NetworkCommand::Ls { quiet } => list(app, quiet).await,
-        NetworkCommand::Inspect { networks } => inspect(app, &networks).await,
+        NetworkCommand::Inspect { networks } => {
+            several::inspect(app, &networks, async |name| {
+                let found = app.driver.get_network(name).await?;
+                found.ok_or_else(|| DriverError::network_not_found(name))
+            })
+            .await
+        }
         NetworkCommand::Rm { networks } => {
-            let mut failed = false;
-            for network in &networks {
-                failed |= failed_to(app, network, app.driver.remove_network(network).await)?;
-            }
-            if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+            several::each(app, &networks, async |name| app.driver.remove_network(name).await).await
         }
     }
 }
@@ -112,14 +113,4 @@ async fn list(app: &App, quiet: bool) -> Outcome {
         }
     }
     Ok(0)
-}
-
-async fn inspect(app: &App, names: &[String]) -> Outcome {
-    let mut found = Found::new(app.format);
-    for name in names {
-        found.add(app.driver.get_network(name).await?, || {
-            DriverError::network_not_found(name)
-        });
-    }
-    found.print()
 }

@@ -5,8 +5,8 @@ use driver_types::{DriverError, VolumeConfig};
 
 use crate::App;
 use crate::cli::Format;
-use crate::commands::found::Found;
-use crate::failure::{self, Failure, Outcome};
+use crate::commands::several;
+use crate::failure::Outcome;
 use crate::{output, parse};
 
 /// Arguments of `volume`.
@@ -67,28 +67,17 @@ pub(crate) async fn run(app: &App, command: VolumeCommand) -> Outcome {
             Ok(0)
         }
         VolumeCommand::Ls { quiet } => list(app, quiet).await,
-        VolumeCommand::Inspect { volumes } => inspect(app, &volumes).await,
+        VolumeCommand::Inspect { volumes } => {
+            several::inspect(app, &volumes, async |name| {
+                let found = app.driver.get_volume(name).await?;
+                found.ok_or_else(|| DriverError::volume_not_found(name))
+            })
+            .await
+        }
         VolumeCommand::Rm { volumes } => {
-            let mut failed = false;
-            for volume in &volumes {
-                failed |= failed_to(app, volume, app.driver.remove_volume(volume).await)?;
-            }
-            if failed { Err(Failure::Silent(1)) } else { Ok(0) }
+            several::each(app, &volumes, async |name| app.driver.remove_volume(name).await).await
         }
     }
-}
-
-/// Tells of the removal of one object; whether it failed.
-pub(crate) fn failed_to(app: &App, name: &str, result: Result<(), DriverError>) -> Result<bool, Failure> {
-    match result {
-        Ok(()) if app.format == Format::Table => output::line(name)?,
-        Ok(()) => {}
-        Err(error) => {
-            failure::tell(&error, app.format);
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 async fn list(app: &App, quiet: bool) -> Outcome {
@@ -116,14 +105,4 @@ async fn list(app: &App, quiet: bool) -> Outcome {
         }
     }
     Ok(0)
-}
-
-async fn inspect(app: &App, names: &[String]) -> Outcome {
-    let mut found = Found::new(app.format);
-    for name in names {
-        found.add(app.driver.get_volume(name).await?, || {
-            DriverError::volume_not_found(name)
-        });
-    }
-    found.print()
 }

@@ -4,6 +4,7 @@
 
 mod docker;
 mod documents;
+mod local;
 mod mock;
 mod support;
 mod usage;

@@ -1,9 +1,13 @@
 //! `attach`.
 
 use bytes::Bytes;
-use driver_types::{Capability, ContainerStatus, Signal, StopOptions, TerminalSize};
+use driver_types::{Capability, Signal, StopOptions};
 
-use super::inside::{idle, read_to_end, read_until, soon};
+use super::inside::{idle, soon};
+use super::process::{
+    RESIZED, RESIZED_LINE, ended_by_term, read_to_end, read_until, still_runs, two_waiters_get,
+    wrote_and_exited,
+};
 use crate::Context;
 use crate::case::{CaseResult, Group};
 use crate::expect;
@@ -107,19 +111,14 @@ async fn frames_then_exit(cx: Context) -> CaseResult {
     let id = cx.ready_with(cx.config(["err", "before"])).await?.id;
     let mut handle = cx.driver().attach(&id).await?;
     handle.signal(Signal::TERM).await?;
-    let (_, exit) = read_to_end(&mut handle).await?;
-    expect::equal(
-        "exit code and signal",
-        (exit.exit_code, exit.signal),
-        (143, Some(Signal::TERM)),
-    )
+    ended_by_term(&mut handle).await
 }
 
 async fn close_does_not_stop(cx: Context) -> CaseResult {
     let id = cx.ready_with(cx.config(["trap-exit", "SIGTERM", "5"])).await?.id;
     drop(cx.driver().attach(&id).await?);
     let handle = cx.driver().attach(&id).await?;
-    expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Running)?;
+    still_runs(&cx, &id).await?;
     handle.signal(Signal::TERM).await?;
     expect::equal(
         "exit code of the process's own choice",
@@ -136,12 +135,7 @@ async fn two_handles(cx: Context) -> CaseResult {
     let (mut one, mut two) = (cx.driver().attach(&id).await?, cx.driver().attach(&id).await?);
     cx.driver().start_container(&id).await?;
     for handle in [&mut one, &mut two] {
-        let (transcript, exit) = read_to_end(handle).await?;
-        expect::equal(
-            "stdout and exit code",
-            (transcript.text().as_str(), exit.exit_code),
-            ("for both\n", 2),
-        )?;
+        wrote_and_exited(handle, "for both\n", 2).await?;
     }
     Ok(())
 }
@@ -166,7 +160,7 @@ async fn stdin_outlives_a_handle(cx: Context) -> CaseResult {
         handle.write_stdin(Bytes::from(format!("{line}\n"))).await?;
         read_until(&mut handle, &format!("echo={line}\n")).await?;
     }
-    expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Running)
+    still_runs(&cx, &id).await
 }
 
 async fn close_stdin(cx: Context) -> CaseResult {
@@ -177,12 +171,7 @@ async fn close_stdin(cx: Context) -> CaseResult {
     let mut handle = cx.driver().attach(&id).await?;
     handle.write_stdin(Bytes::from("last")).await?;
     handle.close_stdin().await?;
-    let (transcript, exit) = read_to_end(&mut handle).await?;
-    expect::equal(
-        "stdout and exit code",
-        (transcript.text().as_str(), exit.exit_code),
-        ("echo=last\n", 4),
-    )?;
+    wrote_and_exited(&mut handle, "echo=last\n", 4).await?;
     expect::permanent(handle.write_stdin(Bytes::from("late")).await, "INVALID_STATE")?;
     Ok(())
 }
@@ -196,14 +185,7 @@ async fn signal_and_wait(cx: Context) -> CaseResult {
     let id = cx.ready_with(cx.config(["trap-exit", "SIGUSR1", "11"])).await?.id;
     let handle = cx.driver().attach(&id).await?;
     handle.signal(Signal::USR1).await?;
-    let control = &*handle;
-    let both = async { tokio::join!(control.wait(), control.wait()) };
-    let (one, two) = soon("the end of the process", both).await?;
-    expect::equal(
-        "exit code for both waiters",
-        (one?.exit_code, two?.exit_code),
-        (11, 11),
-    )
+    two_waiters_get(&*handle, 11).await
 }
 
 async fn kill(cx: Context) -> CaseResult {
@@ -228,13 +210,8 @@ async fn tty(cx: Context) -> CaseResult {
     cx.driver().start_container(&id).await?;
     let begin = read_until(&mut handle, "ready").await?;
     expect::contains("stdout", &begin.text(), "tty=yes,yes,yes")?;
-    handle
-        .resize(TerminalSize {
-            rows: 41,
-            columns: 111,
-        })
-        .await?;
-    read_until(&mut handle, "winsize=41 111").await?;
+    handle.resize(RESIZED).await?;
+    read_until(&mut handle, RESIZED_LINE).await?;
     Ok(())
 }
 

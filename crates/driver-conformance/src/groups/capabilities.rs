@@ -227,11 +227,16 @@ const FIELDS: [Field; 15] = [
     field(Capability::NetworkHost, "/network", |_, config| {
         config.network(ContainerConfig::NETWORK_HOST)
     }),
-    field(Capability::PortsTcp, "/ports", |cx, config| {
-        networked(cx, config).port(PortMapping::tcp(7000))
+    // Ports are published on a network only; a driver that has none refuses both fields.
+    field(Capability::PortsTcp, "/ports", |_, config| {
+        config
+            .network(ContainerConfig::NETWORK_DEFAULT)
+            .port(PortMapping::tcp(7000))
     }),
-    field(Capability::PortsUdp, "/ports", |cx, config| {
-        networked(cx, config).port(PortMapping::udp(7000))
+    field(Capability::PortsUdp, "/ports", |_, config| {
+        config
+            .network(ContainerConfig::NETWORK_DEFAULT)
+            .port(PortMapping::udp(7000))
     }),
     field(Capability::Hostname, "/hostname", |_, config| {
         config.hostname("chosen-name")

@@ -8,7 +8,7 @@ use driver_types::{
 };
 use futures_util::future::join_all;
 
-use super::inside::{NOTHING, idle};
+use super::inside::{NOTHING, absent, idle};
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Failure, Group};
 use crate::expect;
@@ -125,7 +125,7 @@ async fn removes(cx: Context) -> CaseResult {
     let results = at_once(|_| cx.driver().remove_container(&id, &options)).await;
     let done = legal(&results, &["CONTAINER_NOT_FOUND"])?;
     expect::that("one success or more", done >= 1, done)?;
-    expect::equal("container", cx.driver().get_container(&id).await?, None)
+    absent(&cx, &id).await
 }
 
 async fn forced_removes(cx: Context) -> CaseResult {
@@ -136,7 +136,7 @@ async fn forced_removes(cx: Context) -> CaseResult {
     };
     let results = at_once(|_| cx.driver().remove_container(&id, &options)).await;
     expect::equal("successes", legal(&results, &[])?, MANY)?;
-    expect::equal("container", cx.driver().get_container(&id).await?, None)
+    absent(&cx, &id).await
 }
 
 async fn creates_of_one_name(cx: Context) -> CaseResult {

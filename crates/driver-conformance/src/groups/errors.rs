@@ -8,6 +8,7 @@ use driver_types::{
 };
 use futures_util::stream;
 
+use super::inside::absent;
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Group};
 use crate::expect;
@@ -164,7 +165,7 @@ async fn unknown_id(cx: Context, operation: Operation) -> CaseResult {
 }
 
 async fn hostile_id(cx: Context, id: &'static str) -> CaseResult {
-    expect::equal("get_container", cx.driver().get_container(id).await?, None)?;
+    absent(&cx, id).await?;
     for operation in [
         Operation::StartContainer,
         Operation::RemoveContainer,

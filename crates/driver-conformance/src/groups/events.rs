@@ -1,18 +1,19 @@
-//! `events`.
+//! `events`: what is told of containers, volumes, networks and images.
 
 use driver_types::{
     BoxStream, Capability, Event, EventFilter, EventKind, ExitReason, HealthCheckConfig, HealthStatus,
-    NetworkConfig, RemoveOptions, ResourceLimits, StopOptions, VolumeConfig,
+    NetworkConfig, RemoveOptions, ResourceLimits, StopOptions,
 };
 
+use super::events_readers::{VOLUMES, come_and_go};
 use super::inside::{next, soon};
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Group};
 use crate::expect;
 
-const EVENTS: &[Capability] = &[Capability::Events];
-const KINDS: &[&str] = &["3.events.kinds"];
-const ORDER: &[&str] = &["3.events.order"];
+pub(super) const EVENTS: &[Capability] = &[Capability::Events];
+pub(super) const KINDS: &[&str] = &["3.events.kinds"];
+pub(super) const ORDER: &[&str] = &["3.events.order"];
 
 pub(super) fn register(group: &mut Group) {
     group
@@ -45,37 +46,11 @@ pub(super) fn register(group: &mut Group) {
         .case("images", images)
         .needs(&[Capability::Events, Capability::ImportImage, Capability::Images])
         .proves(KINDS);
-    group
-        .case("filter_by_container", filter_by_container)
-        .needs(EVENTS)
-        .proves(KINDS);
-    group
-        .case("filter_by_type", filter_by_type)
-        .needs(EVENTS)
-        .proves(KINDS);
-    group
-        .case("other_owners_are_not_told", other_owner)
-        .needs(EVENTS)
-        .proves(&["3.owner"]);
-    group
-        .case("two_readers_see_the_same", two_readers)
-        .needs(EVENTS)
-        .proves(ORDER);
-    group
-        .case("a_name_that_comes_and_goes_again", same_name_again)
-        .needs(EVENTS)
-        .proves(KINDS);
-    group
-        .case("slow_reader_gets_lagged", slow_reader)
-        .needs(EVENTS)
-        .proves(ORDER)
-        .timeout_seconds(120)
-        // Its many events are events for the readers of other cases as well.
-        .serial();
+    super::events_readers::register(group);
 }
 
 /// Events of this case's containers, from now on.
-async fn watch(cx: &Context) -> Result<BoxStream<Event>, CaseError> {
+pub(super) async fn watch(cx: &Context) -> Result<BoxStream<Event>, CaseError> {
     let filter = EventFilter {
         session_id: Some(cx.session().to_owned()),
         ..EventFilter::default()
@@ -84,7 +59,7 @@ async fn watch(cx: &Context) -> Result<BoxStream<Event>, CaseError> {
 }
 
 /// Events of these kinds, from now on.
-async fn watch_types(cx: &Context, types: &[&str]) -> Result<BoxStream<Event>, CaseError> {
+pub(super) async fn watch_types(cx: &Context, types: &[&str]) -> Result<BoxStream<Event>, CaseError> {
     let types = types.iter().map(|kind| (*kind).to_owned()).collect();
     Ok(cx
         .driver()
@@ -96,7 +71,7 @@ async fn watch_types(cx: &Context, types: &[&str]) -> Result<BoxStream<Event>, C
 }
 
 /// Reads up to and with the first event of a kind.
-async fn read_to(stream: &mut BoxStream<Event>, kind: &str) -> Result<Vec<Event>, CaseError> {
+pub(super) async fn read_to(stream: &mut BoxStream<Event>, kind: &str) -> Result<Vec<Event>, CaseError> {
     let mut events = Vec::new();
     loop {
         let event = next(format!("an event {kind} after {events:?}"), stream).await?;
@@ -108,7 +83,7 @@ async fn read_to(stream: &mut BoxStream<Event>, kind: &str) -> Result<Vec<Event>
     }
 }
 
-fn names(events: &[Event]) -> Vec<&'static str> {
+pub(super) fn names(events: &[Event]) -> Vec<&'static str> {
     events.iter().map(|event| event.kind.name()).collect()
 }
 
@@ -241,19 +216,10 @@ async fn health(cx: Context) -> CaseResult {
 }
 
 async fn volumes(cx: Context) -> CaseResult {
-    let mut stream = watch_types(&cx, &["volumeCreated", "volumeRemoved"]).await?;
-    let name = cx
-        .driver()
-        .create_volume(&VolumeConfig::new(cx.name("v")))
-        .await?
-        .name;
-    cx.driver().remove_volume(&name).await?;
+    let mut stream = watch_types(&cx, VOLUMES).await?;
+    let wanted = come_and_go(&cx, &cx.name("v")).await?;
     let events = read_to(&mut stream, "volumeRemoved").await?;
     let kinds: Vec<_> = events.into_iter().map(|event| event.kind).collect();
-    let wanted = [
-        EventKind::VolumeCreated { name: name.clone() },
-        EventKind::VolumeRemoved { name },
-    ];
     expect::equal("events", kinds, wanted.to_vec())
 }
 
@@ -294,116 +260,4 @@ async fn images(cx: Context) -> CaseResult {
         }
     };
     soon("imageAdded and imageRemoved of the image", seen).await?
-}
-
-async fn filter_by_container(cx: Context) -> CaseResult {
-    let config = cx.config(["forever"]);
-    let (one, two) = (cx.create(&config).await?.id, cx.create(&config).await?.id);
-    let mut stream = cx.driver().events(&EventFilter::container(&two)).await?;
-    for id in [&one, &two] {
-        cx.driver().start_container(id).await?;
-        cx.driver().stop_container(id, &StopOptions::force()).await?;
-    }
-    let events = read_to(&mut stream, "exited").await?;
-    let about = |event: &Event| event.container_id.as_ref() == Some(&two);
-    expect::that(
-        "events of the second container only",
-        events.iter().all(about),
-        &events,
-    )?;
-    expect::equal("events", names(&events), ["started", "exited"].to_vec())
-}
-
-async fn filter_by_type(cx: Context) -> CaseResult {
-    let mut stream = watch_types(&cx, &["created", "removed"]).await?;
-    let id = cx.finish(&cx.config(["exit", "0"])).await?.container.id;
-    cx.driver()
-        .remove_container(&id, &RemoveOptions::default())
-        .await?;
-    let events = read_to(&mut stream, "removed").await?;
-    expect::equal("events", names(&events), ["created", "removed"].to_vec())
-}
-
-async fn other_owner(cx: Context) -> CaseResult {
-    let other = cx.open_other_owner("stranger").await?;
-    let mut stream = cx.driver().events(&EventFilter::default()).await?;
-    let theirs = other.create_volume(&VolumeConfig::new(cx.name("theirs"))).await?;
-    other.create_container(&cx.config(["forever"])).await?;
-    let ours = cx
-        .driver()
-        .create_volume(&VolumeConfig::new(cx.name("ours")))
-        .await?;
-    let wanted = EventKind::VolumeCreated { name: ours.name };
-    loop {
-        let event = next(format!("{wanted:?}"), &mut stream).await?;
-        let strange = event.kind == EventKind::Created
-            || event.kind
-                == EventKind::VolumeCreated {
-                    name: theirs.name.clone(),
-                };
-        expect::that("no event of another owner", !strange, &event)?;
-        if event.kind == wanted {
-            return Ok(());
-        }
-    }
-}
-
-async fn two_readers(cx: Context) -> CaseResult {
-    let (mut one, mut two) = (watch(&cx).await?, watch(&cx).await?);
-    cx.finish(&cx.config(["exit", "0"])).await?;
-    let (one, two) = (
-        read_to(&mut one, "exited").await?,
-        read_to(&mut two, "exited").await?,
-    );
-    expect::equal("events of the second reader", two, one)
-}
-
-/// Makes and removes a volume; these are its two events.
-async fn come_and_go(cx: &Context, name: &str) -> Result<[EventKind; 2], CaseError> {
-    cx.driver().create_volume(&VolumeConfig::new(name)).await?;
-    cx.driver().remove_volume(name).await?;
-    let name = name.to_owned();
-    Ok([
-        EventKind::VolumeCreated { name: name.clone() },
-        EventKind::VolumeRemoved { name },
-    ])
-}
-
-/// What is told late is told all the same, although the object has come and gone again since.
-async fn same_name_again(cx: Context) -> CaseResult {
-    let mut stream = watch_types(&cx, &["volumeCreated", "volumeRemoved"]).await?;
-    for _ in 0..20 {
-        come_and_go(&cx, &cx.name("again")).await?;
-    }
-    for wanted in come_and_go(&cx, &cx.name("again"))
-        .await?
-        .into_iter()
-        .cycle()
-        .take(42)
-    {
-        expect::equal(
-            "event",
-            next(&format!("{wanted:?}"), &mut stream).await?.kind,
-            wanted,
-        )?;
-    }
-    Ok(())
-}
-
-/// Nobody reads while many things happen: after that, all of it is told in order, or the loss is.
-async fn slow_reader(cx: Context) -> CaseResult {
-    let mut stream = watch_types(&cx, &["volumeCreated", "volumeRemoved"]).await?;
-    let many = if cx.factory().simulated() { 5000 } else { 250 };
-    let mut happened = Vec::new();
-    for number in 0..many {
-        happened.extend(come_and_go(&cx, &cx.name(&number.to_string())).await?);
-    }
-    for wanted in happened {
-        let event = next(format!("{wanted:?} or lagged"), &mut stream).await?;
-        if event.kind == EventKind::Lagged {
-            return Ok(());
-        }
-        expect::equal("event", event.kind, wanted)?;
-    }
-    Ok(())
 }

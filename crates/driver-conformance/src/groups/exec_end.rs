@@ -4,7 +4,8 @@ use driver_types::{Capability, ContainerStatus, ExecSpec, Signal, StopOptions};
 use futures_util::future::try_join_all;
 
 use super::exec::EXEC;
-use super::inside::{await_process, await_sleepers, idle, soon};
+use super::inside::{idle, soon};
+use super::process::{await_main, await_sleepers, tree, tree_is_gone, was_killed};
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Failure, Group};
 use crate::expect;
@@ -144,51 +145,21 @@ async fn time_out(cx: &Context, id: &str, commands: &[&str], begun: &str) -> Res
 
 async fn timeout_kills_the_tree(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    let commands = [
-        "tree",
-        "child",
-        "M",
-        ",",
-        "tree",
-        "grandchild",
-        "M",
-        ",",
-        "tree",
-        "setsid",
-        "M",
-        ",",
-        "mark",
-        "MAIN",
-    ];
-    time_out(&cx, &id, &commands, "begun").await?;
-    await_sleepers(&cx, &id, "M", 0).await?;
-    await_process(&cx, &id, "MAIN", false).await?;
-    expect::equal(
-        "status of the container",
-        cx.get(&id).await?.status,
-        ContainerStatus::Running,
-    )
+    time_out(&cx, &id, &tree(&["child", "grandchild", "setsid"]), "begun").await?;
+    tree_is_gone(&cx, &id).await
 }
 
 async fn timeout_kills_stubborn(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    let commands = [
-        "ignore", "SIGTERM", ",", "tree", "ignore", "M", ",", "tree", "held", "M", ",", "mark", "MAIN",
-    ];
+    let commands = [&["ignore", "SIGTERM", ","], &tree(&["ignore", "held"])[..]].concat();
     time_out(&cx, &id, &commands, "begun").await?;
-    await_sleepers(&cx, &id, "M", 0).await?;
-    await_process(&cx, &id, "MAIN", false).await
+    tree_is_gone(&cx, &id).await
 }
 
 async fn timeout_kills_daemons(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    time_out(&cx, &id, &["tree", "daemon", "M"], "begun").await?;
-    await_sleepers(&cx, &id, "M", 0).await?;
-    expect::equal(
-        "status of the container",
-        cx.get(&id).await?.status,
-        ContainerStatus::Running,
-    )
+    time_out(&cx, &id, &tree(&["daemon"]), "begun").await?;
+    tree_is_gone(&cx, &id).await
 }
 
 async fn timeout_keeps_the_output(cx: Context) -> CaseResult {
@@ -200,38 +171,26 @@ async fn timeout_keeps_the_output(cx: Context) -> CaseResult {
 
 async fn dropped_future(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    let (driver, spec) = (
-        cx.shared_driver(),
-        cx.exec_spec(["tree", "setsid", "M", ",", "mark", "MAIN", ",", "forever"]),
-    );
+    let commands = [&tree(&["setsid"])[..], &[",", "forever"]].concat();
+    let (driver, spec) = (cx.shared_driver(), cx.exec_spec(commands));
     let owned = id.clone();
     let running = tokio::spawn(async move { driver.exec(&owned, &spec).await });
-    await_sleepers(&cx, &id, "M", 1).await?;
+    await_sleepers(&cx, &id, 1).await?;
     running.abort();
-    await_sleepers(&cx, &id, "M", 0).await?;
-    await_process(&cx, &id, "MAIN", false).await?;
-    expect::equal(
-        "status of the container",
-        cx.get(&id).await?.status,
-        ContainerStatus::Running,
-    )
+    tree_is_gone(&cx, &id).await
 }
 
 async fn ends_with_the_container(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    let spec = cx.exec_spec(["mark", "MAIN", ",", "forever"]);
+    let spec = cx.exec_spec([&tree(&[])[..], &[",", "forever"]].concat());
     let stop = async {
-        await_process(&cx, &id, "MAIN", true).await?;
+        await_main(&cx, &id, true).await?;
         Ok::<_, CaseError>(cx.driver().stop_container(&id, &StopOptions::force()).await?)
     };
     let (result, stopped) = tokio::join!(soon("the end of the exec", cx.driver().exec(&id, &spec)), stop);
     stopped?;
     let result = result??;
-    expect::equal(
-        "exit code and time-out",
-        (result.exit_code, result.timed_out),
-        (137, false),
-    )
+    was_killed(result.exit_code, result.timed_out)
 }
 
 async fn many_at_once(cx: Context) -> CaseResult {

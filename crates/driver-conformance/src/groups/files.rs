@@ -136,21 +136,33 @@ async fn paths(cx: &Context, id: &str, path: &str) -> Result<Vec<String>, CaseEr
     Ok(paths)
 }
 
+/// Copies a file `new` with this content into a directory of a container.
+pub(super) async fn put_new(
+    cx: &Context,
+    id: &str,
+    directory: &str,
+    content: &[u8],
+) -> Result<(), DriverError> {
+    let content = bytes(archive(&[file("new", content)]));
+    cx.driver().copy_into(id, directory, content).await
+}
+
+/// A container whose process reads `new` is started and finds this in it.
+async fn reads_new(cx: &Context, id: &str, content: &str) -> CaseResult {
+    cx.driver().start_container(id).await?;
+    cx.wait_exit(id).await?;
+    cx.lines(id).await?.expect("read", content)
+}
+
 async fn copy_into_created(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, ["read", "/work/new"])).await?.id;
-    cx.driver()
-        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
-        .await?;
-    cx.driver().start_container(&id).await?;
-    cx.wait_exit(&id).await?;
-    cx.lines(&id).await?.expect("read", "hello")
+    put_new(&cx, &id, "/work", b"hello").await?;
+    reads_new(&cx, &id, "hello").await
 }
 
 async fn copy_into_running(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"])).await?.id;
-    cx.driver()
-        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
-        .await?;
+    put_new(&cx, &id, "/work", b"hello").await?;
     cx.exec_lines(&id, ["read", "/work/new"])
         .await?
         .expect("read", "hello")
@@ -162,12 +174,8 @@ async fn copy_into_stopped(cx: Context) -> CaseResult {
         .await?
         .container
         .id;
-    cx.driver()
-        .copy_into(&id, "/work", bytes(archive(&[file("new", b"hello")])))
-        .await?;
-    cx.driver().start_container(&id).await?;
-    cx.wait_exit(&id).await?;
-    cx.lines(&id).await?.expect("read", "hello")
+    put_new(&cx, &id, "/work", b"hello").await?;
+    reads_new(&cx, &id, "hello").await
 }
 
 async fn copy_from_in_every_status(cx: Context) -> CaseResult {
@@ -327,10 +335,6 @@ async fn writable_volume(cx: Context) -> CaseResult {
         .create(&cx.config(["read", "/data/new"]).volume(mount))
         .await?
         .id;
-    cx.driver()
-        .copy_into(&id, "/data", bytes(archive(&[file("new", b"in a volume")])))
-        .await?;
-    cx.driver().start_container(&id).await?;
-    cx.wait_exit(&id).await?;
-    cx.lines(&id).await?.expect("read", "in a volume")
+    put_new(&cx, &id, "/data", b"in a volume").await?;
+    reads_new(&cx, &id, "in a volume").await
 }

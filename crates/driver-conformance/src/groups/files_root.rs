@@ -2,7 +2,7 @@
 
 use driver_types::{Capability, ContainerDriverExt, DriverError};
 
-use super::files::{COPY, SEEN, archive, bytes, entry, file, writable};
+use super::files::{COPY, SEEN, archive, bytes, entry, file, put_new, writable};
 use super::inside::{NOTHING, binary};
 use crate::Context;
 use crate::case::{CaseResult, Failure, Group};
@@ -128,10 +128,7 @@ async fn archive_symlink(cx: Context) -> CaseResult {
 
 async fn symlink_loop(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx
-        .driver()
-        .copy_into(&id, "/loop", bytes(archive(&[file("new", b"1")])))
-        .await;
+    let copied = put_new(&cx, &id, "/loop", b"1").await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
     expect::permanent(cx.driver().read_file(&id, "/loop/new").await, "FILE_SYSTEM_ERROR")?;
     Ok(())
@@ -156,10 +153,7 @@ async fn entry_with_dot_dot(cx: Context) -> CaseResult {
 
 async fn missing_directory(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx
-        .driver()
-        .copy_into(&id, "/nowhere", bytes(archive(&[file("new", b"1")])))
-        .await;
+    let copied = put_new(&cx, &id, "/nowhere", b"1").await;
     expect::contains(
         "a message",
         &expect::permanent(copied, "FILE_SYSTEM_ERROR")?.to_string(),
@@ -181,10 +175,7 @@ async fn missing_path(cx: Context) -> CaseResult {
 
 async fn target_is_a_file(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx
-        .driver()
-        .copy_into(&id, "/readable", bytes(archive(&[file("new", b"1")])))
-        .await;
+    let copied = put_new(&cx, &id, "/readable", b"1").await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
     expect::equal(
         "the file",
@@ -198,10 +189,7 @@ async fn read_only_root(cx: Context) -> CaseResult {
         return expect::skip("no capability readOnlyRoot");
     }
     let id = cx.run(&cx.config(["forever"])).await?.id;
-    let copied = cx
-        .driver()
-        .copy_into(&id, "/work", bytes(archive(&[file("new", b"1")])))
-        .await;
+    let copied = put_new(&cx, &id, "/work", b"1").await;
     expect::permanent(copied, "FILE_SYSTEM_ERROR")?;
     expect::permanent(cx.driver().read_file(&id, "/work/new").await, "FILE_SYSTEM_ERROR")?;
     Ok(())
@@ -210,11 +198,7 @@ async fn read_only_root(cx: Context) -> CaseResult {
 /// What is copied to a tmpfs of a running container is seen inside, or refused; never put underneath it.
 async fn tmpfs(cx: Context) -> CaseResult {
     let id = cx.run(&writable(&cx, ["forever"]).tmpfs("/tmp", 8)).await?.id;
-    match cx
-        .driver()
-        .copy_into(&id, "/tmp", bytes(archive(&[file("new", b"hello")])))
-        .await
-    {
+    match put_new(&cx, &id, "/tmp", b"hello").await {
         Ok(()) => cx
             .exec_lines(&id, ["read", "/tmp/new"])
             .await?
@@ -225,10 +209,7 @@ async fn tmpfs(cx: Context) -> CaseResult {
 
 async fn relative_path(cx: Context) -> CaseResult {
     let id = cx.create(&writable(&cx, NOTHING)).await?.id;
-    let copied = cx
-        .driver()
-        .copy_into(&id, "work", bytes(archive(&[file("new", b"1")])))
-        .await;
+    let copied = put_new(&cx, &id, "work", b"1").await;
     expect::permanent(copied, "CONFIGURATION_ERROR")?;
     expect::permanent(
         cx.driver().copy_from(&id, "readable").await.map(drop),

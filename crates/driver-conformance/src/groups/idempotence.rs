@@ -4,7 +4,7 @@ use driver_types::{
     Capability, ContainerConfig, ContainerFilter, ContainerStatus, RemoveOptions, ResourceLimits, StopOptions,
 };
 
-use super::inside::{NOTHING, idle};
+use super::inside::{NOTHING, absent, idle};
 use crate::Context;
 use crate::case::{CaseResult, Group};
 use crate::expect;
@@ -234,7 +234,7 @@ async fn remove_again(cx: Context) -> CaseResult {
     };
     cx.driver().remove_container(&id, &options).await?;
     cx.driver().remove_container(&id, &options).await?;
-    expect::equal("container", cx.driver().get_container(&id).await?, None)
+    absent(&cx, &id).await
 }
 
 async fn update_again(cx: Context) -> CaseResult {

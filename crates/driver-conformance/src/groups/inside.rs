@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
-use driver_types::{BoxStream, ProcessExit, ProcessFrame, ProcessHandle};
+use driver_types::BoxStream;
 use futures_util::StreamExt;
 
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Failure};
-use crate::context::until;
+use crate::expect;
 use crate::fnv::fnv1a64;
 
 /// How long something that must happen may take on a loaded machine.
@@ -21,6 +21,11 @@ pub(super) const NOTHING: [&str; 0] = [];
 /// A running container with the default config that does nothing; returns its id.
 pub(super) async fn idle(cx: &Context) -> Result<String, CaseError> {
     Ok(cx.run(&cx.config(["forever"])).await?.id)
+}
+
+/// There is no such container.
+pub(super) async fn absent(cx: &Context, id: &str) -> CaseResult {
+    expect::equal("get_container", cx.driver().get_container(id).await?, None)
 }
 
 /// What the future gives, within 30 seconds.
@@ -48,29 +53,6 @@ pub(super) async fn ends<T>(what: impl Display, stream: &mut BoxStream<T>) -> Ca
     .await?
 }
 
-/// Waits until this many sleepers with the mark live in a container. Needs `exec`.
-pub(super) async fn await_sleepers(cx: &Context, id: &str, mark: &str, wanted: u64) -> CaseResult {
-    until(&format!("{wanted} live processes marked {mark}"), || async {
-        let count = cx.exec_lines(id, ["count", mark]).await?.number("count")?;
-        Ok((count == wanted).then_some(()))
-    })
-    .await
-}
-
-/// Waits until a process with this word in its argv lives in a container, or until none does. Needs `exec`.
-pub(super) async fn await_process(cx: &Context, id: &str, word: &str, wanted: bool) -> CaseResult {
-    let what = format!(
-        "{} process with {word:?} in its argv",
-        if wanted { "a" } else { "no" }
-    );
-    until(&what, || async {
-        let processes = cx.exec_lines(id, ["ps"]).await?;
-        let found = processes.values("proc").any(|process| process.contains(word));
-        Ok((found == wanted).then_some(()))
-    })
-    .await
-}
-
 /// Bytes as the commands `size` and `stdin` of the workload program tell them: length and FNV-1a.
 pub(super) fn fingerprint(bytes: &[u8]) -> String {
     format!("{} {:016x}", bytes.len(), fnv1a64(bytes))
@@ -81,57 +63,4 @@ pub(super) fn binary(length: usize) -> Vec<u8> {
     (0..length)
         .map(|index| ((index * 7) ^ (index >> 8)) as u8)
         .collect()
-}
-
-/// What a process wrote, and how it ended.
-#[derive(Debug, Default)]
-pub(super) struct Transcript {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-    pub(super) exit: Option<ProcessExit>,
-}
-
-impl Transcript {
-    /// Stdout as text.
-    pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-
-    /// Adds a frame; one after the exit fails the case.
-    pub(super) fn add(&mut self, frame: ProcessFrame) -> CaseResult {
-        if let Some(exit) = self.exit {
-            return Err(Failure::new(format!("nothing after {exit:?}"), format!("{frame:?}")).into());
-        }
-        match frame {
-            ProcessFrame::Stdout { data } => self.stdout.extend_from_slice(&data),
-            ProcessFrame::Stderr { data } => self.stderr.extend_from_slice(&data),
-            ProcessFrame::Exit(exit) => self.exit = Some(exit),
-        }
-        Ok(())
-    }
-}
-
-/// Reads until stdout contains a text; returns what was read.
-pub(super) async fn read_until(handle: &mut ProcessHandle, text: &str) -> Result<Transcript, CaseError> {
-    let mut transcript = Transcript::default();
-    while !transcript.text().contains(text) {
-        let what = format!("{text:?} on stdout");
-        match soon(&what, handle.next_frame()).await? {
-            Some(frame) => transcript.add(frame?)?,
-            None => return Err(Failure::new(what, format!("{transcript:?}")).into()),
-        }
-    }
-    Ok(transcript)
-}
-
-/// Reads to the end, which is an exit frame.
-pub(super) async fn read_to_end(handle: &mut ProcessHandle) -> Result<(Transcript, ProcessExit), CaseError> {
-    let mut transcript = Transcript::default();
-    while let Some(frame) = soon("the end of the process", handle.next_frame()).await? {
-        transcript.add(frame?)?;
-    }
-    match transcript.exit {
-        Some(exit) => Ok((transcript, exit)),
-        None => Err(Failure::new("an exit frame at the end", format!("{transcript:?}")).into()),
-    }
 }

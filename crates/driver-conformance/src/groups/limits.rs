@@ -291,8 +291,7 @@ async fn tmpfs_size(cx: Context) -> CaseResult {
 async fn tmpfs_counts(cx: Context) -> CaseResult {
     let config = limited(
         &cx,
-        // Not in the first moments of the run: an engine may begin to listen for the kernel's word after the start.
-        ["sleep", "300", ",", "fill", "/scratch/file", "200"],
+        ["fill", "/scratch/file", "200"],
         ResourceLimits::default().memory(32),
     );
     let exit = cx.finish(&config.tmpfs("/scratch", 256)).await?.exit;

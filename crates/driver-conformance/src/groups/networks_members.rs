@@ -11,6 +11,7 @@ use crate::expect;
 pub(super) fn register(group: &mut Group) {
     group
         .case("unknown_network_in_a_config", unknown_in_config)
+        .needs(NETWORKS)
         .proves(&["1.config.network", "3.create.atomic"]);
     group
         .case("members_reach_each_other_by_name", members)

@@ -1,11 +1,12 @@
 //! `reap` and `shutdown`.
 
 use driver_types::{
-    Capability, ContainerDriverExt, ContainerFilter, ContainerStatus, ObjectKind, ReapPolicy, ReapReason,
-    ReapReport, ShutdownMode,
+    Capability, ContainerDriverExt, ContainerFilter, ContainerStatus, NetworkConfig, ObjectKind, ReapPolicy,
+    ReapReason, ReapReport, ShutdownMode, VolumeConfig,
 };
 
 use super::inside::NOTHING;
+use super::process::still_runs;
 use super::recovery::{first_life, second_life};
 use crate::Context;
 use crate::case::{CaseError, CaseResult, Group};
@@ -23,6 +24,12 @@ pub(super) fn register(group: &mut Group) {
         .case("reap_dead_owner_is_told", reap_dead_owner)
         .needs(REAP)
         .proves(REAPS);
+    group
+        .case("reap_removes_what_dead_owners_left", reap_dead_owners)
+        .needs(REAP)
+        .proves(REAPS)
+        // It takes everything of owners that it does not name: those of other cases as well.
+        .serial();
     group
         .case("reap_spares_the_young", reap_spares_the_young)
         .needs(REAP)
@@ -132,7 +139,7 @@ async fn reap_dry_run(cx: Context) -> CaseResult {
     expect::equal("status", cx.get(&id).await?.status, ContainerStatus::Created)
 }
 
-/// Dry: for real, it would remove the containers of all the other cases.
+/// Dry, so that it can run on a host with owners that are none of ours.
 async fn reap_dead_owner(cx: Context) -> CaseResult {
     let theirs = first_life(&cx, &cx.config(["forever"])).await?;
     let ours = cx.create(&cx.config(["forever"])).await?;
@@ -150,6 +157,70 @@ async fn reap_dead_owner(cx: Context) -> CaseResult {
     })
     .await?;
     Ok(())
+}
+
+/// A container, a volume and a network of an owner that is there for this case alone: their ids.
+async fn belongings(cx: &Context, owner: &str) -> Result<[String; 3], CaseError> {
+    let driver = cx.open_other_owner(owner).await?;
+    let volume = VolumeConfig::new(cx.name(&format!("{owner}-v")));
+    let network = NetworkConfig::new(cx.name(&format!("{owner}-n")));
+    Ok([
+        driver.run_container(&cx.config(["forever"])).await?.id,
+        driver.create_volume(&volume).await?.id,
+        driver.create_network(&network).await?.id,
+    ])
+}
+
+/// Which of its belongings an owner still has.
+async fn left(
+    cx: &Context,
+    owner: &str,
+    [container, volume, network]: &[String; 3],
+) -> Result<[bool; 3], CaseError> {
+    let driver = cx.open_other_owner(owner).await?;
+    Ok([
+        driver.get_container(container).await?.is_some(),
+        driver.get_volume(volume).await?.is_some(),
+        driver.get_network(network).await?.is_some(),
+    ])
+}
+
+/// Only where all that exists is the suite's: a real host may have containers of owners that are none of ours.
+async fn reap_dead_owners(cx: Context) -> CaseResult {
+    if !cx.factory().simulated() {
+        return expect::skip("it would remove what other owners on this host have");
+    }
+    let (living, dead, gone) = ("living", "dead", "gone");
+    let of_living = belongings(&cx, living).await?;
+    let of_dead = belongings(&cx, dead).await?;
+    let of_gone = belongings(&cx, gone).await?;
+    let ours = cx.run(&cx.config(["forever"])).await?.id;
+    let policy = ReapPolicy {
+        live_owners: Some(vec![cx.name(living)]),
+        grace_ms: Some(0),
+        ..ReapPolicy::default()
+    };
+    let report = cx.driver().reap(&policy).await?;
+    expect::that("no failure", report.failed.is_empty(), &report)?;
+    let ownerless = |id: &String| {
+        let mut removed = report.removed.iter();
+        removed.any(|reaped| reaped.object.id == *id && reaped.reason == ReapReason::Ownerless)
+    };
+    expect::that(
+        "all of the two dead owners in the report",
+        of_dead.iter().chain(&of_gone).all(ownerless),
+        &report,
+    )?;
+    expect::equal("objects in the report", report.removed.len(), 6)?;
+    expect::equal("left of the first", left(&cx, dead, &of_dead).await?, [false; 3])?;
+    expect::equal("left of the second", left(&cx, gone, &of_gone).await?, [false; 3])?;
+    expect::equal(
+        "left of the living",
+        left(&cx, living, &of_living).await?,
+        [true; 3],
+    )?;
+    // The owner that reaps lives, although it did not name itself.
+    still_runs(&cx, &ours).await
 }
 
 async fn reap_spares_the_young(cx: Context) -> CaseResult {

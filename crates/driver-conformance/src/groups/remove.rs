@@ -5,6 +5,7 @@ use driver_types::{
     VolumeConfig, VolumeMount,
 };
 
+use super::inside::absent;
 use crate::Context;
 use crate::case::{CaseResult, Group};
 use crate::expect;
@@ -81,11 +82,7 @@ async fn force_kills(cx: Context) -> CaseResult {
     cx.driver()
         .remove_container(&container.id, &RemoveOptions::force())
         .await?;
-    expect::equal(
-        "get_container",
-        cx.driver().get_container(&container.id).await?,
-        None,
-    )
+    absent(&cx, &container.id).await
 }
 
 async fn force_on_paused(cx: Context) -> CaseResult {
@@ -94,11 +91,7 @@ async fn force_on_paused(cx: Context) -> CaseResult {
     cx.driver()
         .remove_container(&container.id, &RemoveOptions::force())
         .await?;
-    expect::equal(
-        "get_container",
-        cx.driver().get_container(&container.id).await?,
-        None,
-    )
+    absent(&cx, &container.id).await
 }
 
 async fn force_does_not_wait(cx: Context) -> CaseResult {
@@ -117,11 +110,7 @@ async fn force_does_not_wait(cx: Context) -> CaseResult {
 async fn is_gone_everywhere(cx: Context) -> CaseResult {
     let container = cx.finish(&cx.config(["out", "x"])).await?.container;
     cx.driver().remove_container(&container.id, &PLAIN).await?;
-    expect::equal(
-        "get_container",
-        cx.driver().get_container(&container.id).await?,
-        None,
-    )?;
+    absent(&cx, &container.id).await?;
     let listed = cx.driver().list_containers(&ContainerFilter::default()).await?;
     expect::equal("list_containers", listed.len(), 0)?;
     let logs = cx
@@ -142,11 +131,7 @@ async fn stopped_is_removed(cx: Context) -> CaseResult {
         .stop_container(&container.id, &StopOptions::force())
         .await?;
     cx.driver().remove_container(&container.id, &PLAIN).await?;
-    expect::equal(
-        "get_container",
-        cx.driver().get_container(&container.id).await?,
-        None,
-    )
+    absent(&cx, &container.id).await
 }
 
 async fn unknown_id(cx: Context) -> CaseResult {

@@ -70,6 +70,17 @@ fn expect_killed(container: &ContainerInstance) -> CaseResult {
     expect::equal("reason", exit.reason, ExitReason::Stopped)
 }
 
+/// Killed without a SIGTERM before, which the process would have told of.
+async fn expect_killed_at_once(cx: &Context, stopped: &ContainerInstance) -> CaseResult {
+    let output = cx.lines(&stopped.id).await?;
+    expect::that(
+        "no signal before SIGKILL",
+        !output.has("trap=SIGTERM"),
+        output.text(),
+    )?;
+    expect_killed(stopped)
+}
+
 async fn returns_when_gone(cx: Context) -> CaseResult {
     let container = cx.ready(["mark", "x"]).await?;
     let stopped = stop(&cx, &container.id, StopOptions::default()).await?;
@@ -147,13 +158,7 @@ async fn kills_after_timeout(cx: Context) -> CaseResult {
 async fn timeout_zero_kills(cx: Context) -> CaseResult {
     let container = cx.ready(["trap-exit", "TERM", "0"]).await?;
     let stopped = stop(&cx, &container.id, StopOptions::timeout(0)).await?;
-    let output = cx.lines(&container.id).await?;
-    expect::that(
-        "no signal before SIGKILL",
-        !output.has("trap=SIGTERM"),
-        output.text(),
-    )?;
-    expect_killed(&stopped)
+    expect_killed_at_once(&cx, &stopped).await
 }
 
 async fn force_kills(cx: Context) -> CaseResult {
@@ -167,13 +172,7 @@ async fn force_kills(cx: Context) -> CaseResult {
         },
     )
     .await?;
-    let output = cx.lines(&container.id).await?;
-    expect::that(
-        "no signal before SIGKILL",
-        !output.has("trap=SIGTERM"),
-        output.text(),
-    )?;
-    expect_killed(&stopped)
+    expect_killed_at_once(&cx, &stopped).await
 }
 
 async fn short_timeout_is_not_zero(cx: Context) -> CaseResult {

@@ -5,18 +5,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
-use driver_types::{
-    BoxStream, DriverError, Image, Operation, PullProgress, PullRequest, RegistryAuth, Result,
-};
+use driver_types::{BoxStream, DriverError, Image, Operation, PullProgress, PullRequest, Result};
 use driver_validation::{ImageReference, validate_pull_request};
 use futures_util::{Stream, StreamExt};
 use http::HeaderName;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
+use super::credentials::{self, Credentials};
 use super::wire::Progress;
 use crate::engine::Engine;
 use crate::error;
@@ -61,7 +58,15 @@ pub(crate) async fn pull_image(
             "an id names an image that the engine already has; pull a name",
         ));
     }
-    let flight = engine.pulls.join(engine, &reference, request.auth.as_ref());
+    let auth = match &request.auth {
+        Some(auth) => Some(Credentials::Password(auth.clone())),
+        None => match engine.options.config_dir() {
+            Some(directory) => credentials::stored(&directory, reference.registry()).await?,
+            None => None,
+        },
+    };
+    let auth = auth.map(|auth| auth.header());
+    let flight = engine.pulls.join(engine, &reference, auth);
     let progress = flight.progress.subscribe();
     Ok(Box::pin(follow(flight, progress)))
 }
@@ -71,9 +76,9 @@ impl Pulls {
         &self,
         engine: &Arc<Engine>,
         reference: &ImageReference,
-        auth: Option<&RegistryAuth>,
+        auth: Option<SecretString>,
     ) -> Arc<Flight> {
-        let key = (reference.normalized(), fingerprint(auth));
+        let key = (reference.normalized(), fingerprint(auth.as_ref()));
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
         // One that is over may still be held by a reader of its last items.
@@ -81,21 +86,20 @@ impl Pulls {
         if let Some(flight) = under_way.filter(|flight| flight.outcome.borrow().is_none()) {
             return flight;
         }
-        let flight = Arc::new(take_off(Arc::clone(engine), reference.clone(), auth.map(header)));
+        let flight = Arc::new(take_off(Arc::clone(engine), reference.clone(), auth));
         flights.insert(key, Arc::downgrade(&flight));
         flight
     }
 }
 
 /// Tells credentials apart within this process. Not stored, not shown.
-fn fingerprint(auth: Option<&RegistryAuth>) -> u64 {
+fn fingerprint(auth: Option<&SecretString>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    auth.map(|auth| (&auth.username, auth.password.expose_secret()))
-        .hash(&mut hasher);
+    auth.map(ExposeSecret::expose_secret).hash(&mut hasher);
     hasher.finish()
 }
 
-fn take_off(engine: Arc<Engine>, reference: ImageReference, auth: Option<String>) -> Flight {
+fn take_off(engine: Arc<Engine>, reference: ImageReference, auth: Option<SecretString>) -> Flight {
     let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
     let (done, outcome) = watch::channel(None);
     let sender = progress.clone();
@@ -150,7 +154,7 @@ fn follow(
 async fn pull(
     engine: &Arc<Engine>,
     reference: &ImageReference,
-    auth: Option<String>,
+    auth: Option<SecretString>,
     progress: &broadcast::Sender<PullProgress>,
 ) -> Result<Image> {
     let operation = Operation::PullImage;
@@ -163,7 +167,7 @@ async fn pull(
         .query("fromImage", reference.name())
         .query("tag", tag);
     if let Some(auth) = auth {
-        call = call.header(AUTH_HEADER, &auth);
+        call = call.header(AUTH_HEADER, auth.expose_secret());
     }
     let failed = |failure| error::image(operation, name, failure);
     let body = idle(name, call.stream()).await?.map_err(failed)?;
@@ -202,9 +206,4 @@ fn item(line: Progress) -> PullProgress {
         total_bytes: detail.total.filter(|total| *total > 0),
         image: None,
     }
-}
-
-fn header(auth: &RegistryAuth) -> String {
-    let json = serde_json::json!({ "username": auth.username, "password": auth.password.expose_secret() });
-    URL_SAFE.encode(json.to_string())
 }

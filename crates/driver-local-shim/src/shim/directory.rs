@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use driver_local_shim::{SOCKET, Stage};
 use rustix::fs::{
@@ -30,6 +31,26 @@ pub(crate) struct Directory {
     path: String,
 }
 
+/// How long the shim of the run before may take to go, after it has written its end; and drivers hold the lock for a moment
+/// to see whether a shim lives.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn take(lock: &OwnedFd, name: &str) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let message = format!("{name}: another shim runs this container");
+                return Err(Failure::new(Stage::Prepare, message));
+            }
+            other => return other.at(Stage::Prepare, || name.to_owned()),
+        }
+    }
+}
+
 impl Directory {
     /// Opens it and takes the lock.
     pub(crate) fn open(path: &str) -> Result<Self> {
@@ -43,13 +64,7 @@ impl Directory {
             PRIVATE,
         );
         let lock = lock.at(Stage::Prepare, || named(LOCK))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                let message = format!("{}: another shim runs this container", named(LOCK));
-                return Err(Failure::new(Stage::Prepare, message));
-            }
-            other => other.at(Stage::Prepare, || named(LOCK))?,
-        }
+        take(&lock, &named(LOCK))?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
         let journal = openat(&fd, JOURNAL, flags, PRIVATE).at(Stage::Prepare, || named(JOURNAL))?;
         Ok(Self {

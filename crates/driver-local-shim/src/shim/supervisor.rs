@@ -161,17 +161,19 @@ impl Supervisor {
 
     /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, record.
     fn finish(mut self) {
+        let at = now_ms();
         let ending = self.ending();
         for source in (0..self.run.streams.sources.len()).rev() {
             while self.pump(source) {}
         }
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
-        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
-        let _ = self.run.directory.append(&record);
         for name in [SOCKET, OUT, ERR] {
             self.run.directory.remove(name);
         }
+        // The last thing: whoever reads it may begin the next run, as soon as this process has let go of the lock.
+        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
+        let _ = self.run.directory.append(&record);
     }
 
     fn ending(&self) -> Ending {

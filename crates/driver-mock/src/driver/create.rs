@@ -160,8 +160,8 @@ impl MockDriver {
     }
 
     fn free_name(&self, id: &str) -> String {
-        let number = self.names.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{number}-{}", self.world.profile.name(), &id[..12])
+        let number = self.names.fetch_add(1, Ordering::Relaxed).to_string();
+        [self.world.profile.name(), "-", &number, "-", &id[..12]].concat()
     }
 
     fn instance(&self, container: &Container, name: &str) -> ContainerInstance {
@@ -225,6 +225,7 @@ impl MockDriver {
             kernel: Mutex::new(Kernel::new(config.resources, enforce, Arc::clone(&mounts))),
             mounts,
             output: Arc::new(MainOutput::new(self.world.script.log_bytes)),
+            order: Arc::default(),
             changed: tokio::sync::Notify::new(),
             console: Mutex::default(),
             execs: AtomicU64::new(0),

@@ -81,7 +81,7 @@ impl MockDriver {
         if !self.lies(Lie::IgnoreCapacity) {
             driver_validation::check_capacity(limits, &self.capacity())?;
         }
-        let _turn = self.world.order.lock(id).await;
+        let _turn = sandbox.container.order.lock().await;
         let native_disk = self.capabilities.supports(driver_types::Capability::DiskLimit);
         if limits.disk != instance.resources.disk && !native_disk {
             let violation = Violation::new("/disk", "the limit of the writable layer cannot be changed")

@@ -277,7 +277,7 @@ impl MockDriver {
         }
         let frames = sandbox.container.output.attach();
         let run = {
-            let runs = *sandbox.container.output.runs.borrow();
+            let runs = sandbox.container.output.runs.get();
             if instance.status == ContainerStatus::Created {
                 runs.begun.max(1)
             } else {
@@ -296,10 +296,9 @@ impl MockDriver {
 
 /// How a run of the main process ends.
 async fn run_exit(sandbox: Sandbox, run: u64) -> ProcessExit {
-    let mut runs = sandbox.container.output.runs.subscribe();
-    let over = runs.wait_for(|runs| runs.ended >= run || runs.removed).await;
-    let exit = over.ok().and_then(|runs| runs.exit);
-    exit.unwrap_or_else(|| End::Signal(Signal::KILL).process_exit(false))
+    let over = sandbox.container.output.runs.wait_for_end(run).await;
+    over.exit
+        .unwrap_or_else(|| End::Signal(Signal::KILL).process_exit(false))
 }
 
 /// Control over a main process.
@@ -313,7 +312,7 @@ struct AttachControl {
 
 impl AttachControl {
     fn has_ended(&self) -> bool {
-        let runs = *self.sandbox.container.output.runs.borrow();
+        let runs = self.sandbox.container.output.runs.get();
         runs.removed || runs.ended >= self.run
     }
 

@@ -38,12 +38,11 @@ async fn watch_over(
     argv: Arc<[String]>,
     mut tracker: HealthTracker,
 ) {
-    let mut runs = sandbox.container.output.runs.subscribe();
     let interval = Duration::from_millis(config.interval_ms);
     loop {
         tokio::select! {
             biased;
-            _ = async { runs.wait_for(|runs| runs.ended >= run || runs.removed).await.is_ok() } => return,
+            _ = sandbox.container.output.runs.wait_for_end(run) => return,
             () = sandbox.world.clock.sleep(interval) => {}
         }
         let started_at = sandbox.world.clock.now_ms();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_state::{Applied, KeyedGuard};
+use driver_state::Applied;
 use driver_types::{
     Action, ContainerConfig, ContainerStatus, DriverError, EventKind, ExitInfo, ExitReason, NetworkAddress,
     PublishedPort, RemoveOptions, Result, Signal, StopOptions, TerminalSize, Transition, Violation,
 };
+use tokio::sync::OwnedMutexGuard;
 
 use super::MockDriver;
 use super::launch::{Found, Launch, execute, with_home};
@@ -27,22 +28,23 @@ impl MockDriver {
     }
 
     /// The turn of a call on a container, in the order of arrival.
-    async fn turn(&self, id: &str) -> Result<KeyedGuard> {
+    pub(super) async fn turn(&self, sandbox: &Sandbox) -> Result<OwnedMutexGuard<()>> {
+        let order = Arc::clone(&sandbox.container.order);
         if self.lies(Lie::FailRaces) {
-            return match self.world.order.try_lock(id) {
-                Some(turn) => {
+            return match order.try_lock_owned() {
+                Ok(turn) => {
                     tokio::task::yield_now().await;
                     Ok(turn)
                 }
-                None => Err(DriverError::internal("another call is under way")),
+                Err(_) => Err(DriverError::internal("another call is under way")),
             };
         }
-        Ok(self.world.order.lock(id).await)
+        Ok(order.lock_owned().await)
     }
 
     pub(super) async fn do_start(&self, id: &str) -> Result<()> {
         let sandbox = self.sandbox(id)?;
-        let _turn = self.turn(id).await?;
+        let _turn = self.turn(&sandbox).await?;
         if self.check(id, Action::Start)? == Transition::NoOp {
             return Ok(());
         }
@@ -210,7 +212,7 @@ impl MockDriver {
     pub(super) async fn do_stop(&self, id: &str, options: &StopOptions) -> Result<()> {
         driver_validation::validate_stop_options(options)?;
         let sandbox = self.sandbox(id)?;
-        let turn = self.turn(id).await?;
+        let turn = self.turn(&sandbox).await?;
         if self.check(id, Action::Stop)? == Transition::NoOp {
             return Ok(());
         }
@@ -264,7 +266,7 @@ impl MockDriver {
             Err(_) if options.ignore_missing => return Ok(()),
             Err(error) => return Err(error),
         };
-        let _turn = self.turn(id).await?;
+        let _turn = self.turn(&sandbox).await?;
         let force = options.force || self.lies(Lie::RemoveRunning);
         let action = if force {
             Action::RemoveForce
@@ -311,7 +313,7 @@ impl MockDriver {
 
     pub(super) async fn do_pause(&self, id: &str, frozen: bool) -> Result<()> {
         let sandbox = self.sandbox(id)?;
-        let _turn = self.turn(id).await?;
+        let _turn = self.turn(&sandbox).await?;
         let action = if frozen { Action::Pause } else { Action::Resume };
         let refused = |error: DriverError| match self.lies(Lie::IgnoreStateTable) {
             true if error.code() != "CONTAINER_NOT_FOUND" => Ok(false),
@@ -341,7 +343,7 @@ impl MockDriver {
 
     pub(super) async fn do_signal(&self, id: &str, signal: Signal) -> Result<()> {
         let sandbox = self.sandbox(id)?;
-        let _turn = self.turn(id).await?;
+        let _turn = self.turn(&sandbox).await?;
         let status = self.world.containers.require(self.scope(), id)?.status;
         if status != ContainerStatus::Running {
             if self.lies(Lie::IgnoreStateTable) {
@@ -367,14 +369,9 @@ pub(super) fn removed_exit(now_ms: u64) -> ExitInfo {
 }
 
 /// Waits for the end of a run, and kills when the grace time is over. Holds the turn meanwhile.
-async fn finish_stop(sandbox: Sandbox, run: u64, grace: Duration, turn: KeyedGuard) {
+async fn finish_stop(sandbox: Sandbox, run: u64, grace: Duration, turn: OwnedMutexGuard<()>) {
     let ended = async {
-        let mut runs = sandbox.container.output.runs.subscribe();
-        // The sender lives as long as the container.
-        let _ = runs
-            .wait_for(|runs| runs.ended >= run || runs.removed)
-            .await
-            .is_ok();
+        sandbox.container.output.runs.wait_for_end(run).await;
     };
     if sandbox.world.clock.limit(Some(grace), ended).await.is_none() {
         sandbox.with_kernel(|kernel, now| {

@@ -30,7 +30,7 @@ impl MockDriver {
         driver_validation::validate_stats_interval(interval_ms)?;
         let first = self.do_stats(id)?;
         let sandbox = self.sandbox(id)?;
-        let run = sandbox.container.output.runs.borrow().begun;
+        let run = sandbox.container.output.runs.get().begun;
         let state = (sandbox, Some(first));
         Ok(Box::pin(stream::unfold(
             state,
@@ -38,12 +38,7 @@ impl MockDriver {
                 if let Some(first) = first {
                     return Some((Ok(first), (sandbox, None)));
                 }
-                let mut runs = sandbox.container.output.runs.subscribe();
-                let over = async {
-                    runs.wait_for(|runs| runs.ended >= run || runs.removed)
-                        .await
-                        .is_ok()
-                };
+                let over = sandbox.container.output.runs.wait_for_end(run);
                 let interval = Duration::from_millis(interval_ms);
                 if sandbox.world.clock.limit(Some(interval), over).await.is_some() {
                     return None;

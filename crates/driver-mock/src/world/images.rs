@@ -39,6 +39,9 @@ struct State {
     by_id: BTreeMap<String, Arc<ImageData>>,
     /// Ids by reference in Docker's full form, with the reference as it was written.
     references: BTreeMap<String, (String, String)>,
+    /// The full form of each reference that an image was added under, as it was written: the usual spelling is not parsed
+    /// for each container.
+    spellings: BTreeMap<String, String>,
 }
 
 /// A reference in Docker's full form; text that is none stays as it is.
@@ -64,12 +67,15 @@ impl Images {
     /// By reference or id.
     pub(crate) fn find(&self, reference: &str) -> Option<Arc<ImageData>> {
         let state = self.lock();
-        let id = match state.references.get(&normalized(reference)) {
-            Some((id, _)) => id.clone(),
-            None if reference.starts_with("sha256:") => reference.to_owned(),
-            None => format!("sha256:{reference}"),
+        let found = match state.spellings.get(reference) {
+            Some(full) => state.references.get(full),
+            None => state.references.get(&normalized(reference)),
         };
-        state.by_id.get(&id).cloned()
+        match found {
+            Some((id, _)) => state.by_id.get(id).cloned(),
+            None if reference.starts_with("sha256:") => state.by_id.get(reference).cloned(),
+            None => state.by_id.get(&format!("sha256:{reference}")).cloned(),
+        }
     }
 
     /// Adds an image under a reference, which it takes from the image that had it; one that has none left goes, unless
@@ -77,9 +83,9 @@ impl Images {
     pub(crate) fn add(&self, reference: &str, image: Arc<ImageData>, used: impl Fn(&str) -> bool) {
         let mut state = self.lock();
         let id = image.id.clone();
-        let old = state
-            .references
-            .insert(normalized(reference), (id.clone(), with_tag(reference)));
+        let full = normalized(reference);
+        state.spellings.insert(reference.to_owned(), full.clone());
+        let old = state.references.insert(full, (id.clone(), with_tag(reference)));
         state.by_id.insert(id.clone(), image);
         if let Some((old, _)) = old
             && old != id

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use driver_types::{LogFrame, LogOptions, OutputStream, ProcessExit, ProcessFrame};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use crate::kernel::frame;
 
@@ -59,13 +59,43 @@ pub(crate) struct Runs {
     pub(crate) removed: bool,
 }
 
+/// The runs, and whoever waits for the end of one.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    runs: Mutex<Runs>,
+    changed: Notify,
+}
+
+impl Watched {
+    pub(crate) fn get(&self) -> Runs {
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn modify(&self, change: impl FnOnce(&mut Runs)) {
+        change(&mut self.runs.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the run has ended, or the container is gone.
+    pub(crate) async fn wait_for_end(&self, run: u64) -> Runs {
+        loop {
+            let changed = self.changed.notified();
+            let runs = self.get();
+            if runs.ended >= run || runs.removed {
+                return runs;
+            }
+            changed.await;
+        }
+    }
+}
+
 /// The output of the main process over all runs. Beyond its size the oldest lines go, as with a rotating log.
 #[derive(Debug)]
 pub(crate) struct MainOutput {
     state: Mutex<State>,
     size: usize,
     changed: Notify,
-    pub(crate) runs: watch::Sender<Runs>,
+    pub(crate) runs: Watched,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +118,7 @@ impl MainOutput {
             state: Mutex::default(),
             size,
             changed: Notify::new(),
-            runs: watch::Sender::new(Runs::default()),
+            runs: Watched::default(),
         }
     }
 
@@ -136,12 +166,12 @@ impl MainOutput {
     }
 
     pub(crate) fn begin_run(&self) {
-        self.runs.send_modify(|runs| runs.begun += 1);
+        self.runs.modify(|runs| runs.begun += 1);
     }
 
     pub(crate) fn end_run(&self, exit: ProcessExit) {
         self.lock().mid_line = [false; 2];
-        self.runs.send_modify(|runs| {
+        self.runs.modify(|runs| {
             runs.ended = runs.begun;
             runs.exit = Some(exit);
         });
@@ -149,7 +179,7 @@ impl MainOutput {
     }
 
     pub(crate) fn removed(&self) {
-        self.runs.send_modify(|runs| runs.removed = true);
+        self.runs.modify(|runs| runs.removed = true);
         self.changed.notify_waiters();
     }
 
@@ -169,7 +199,7 @@ impl MainOutput {
         loop {
             let changed = self.changed.notified();
             // Asked first: what is written before the end is there when the end is seen.
-            let runs = *self.runs.borrow();
+            let runs = self.runs.get();
             {
                 let state = self.lock();
                 let skip = next.saturating_sub(state.first) as usize;

@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) networks: NamedStore<Network>,
     pub(crate) switchboard: Switchboard,
     pub(crate) images: Images,
-    /// The order of calls on one container, and of pulls of one image.
+    /// The order of creations of one request, and of pulls of one image.
     pub(crate) order: KeyedMutex,
     pub(crate) events: events::Listeners,
     /// Whether the engine cannot be reached, for streams that are open.
@@ -217,16 +217,13 @@ impl Inner {
 
     /// A new id: 64 hexadecimal digits, never the same again with one seed.
     pub(crate) fn new_id(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut id = String::with_capacity(64);
         for _ in 0..4 {
-            let random = self.calls.random();
-            id.extend(
-                random
-                    .to_be_bytes()
-                    .iter()
-                    .flat_map(|byte| [byte >> 4, byte & 0xf])
-                    .map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])),
-            );
+            for byte in self.calls.random().to_be_bytes() {
+                id.push(char::from(DIGITS[usize::from(byte >> 4)]));
+                id.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+            }
         }
         id
     }

@@ -44,6 +44,8 @@ pub(crate) struct Container {
     pub(crate) mounts: Arc<MountPlan>,
     pub(crate) kernel: Mutex<Kernel>,
     pub(crate) output: Arc<MainOutput>,
+    /// The order of calls on it: first come, first served.
+    pub(crate) order: Arc<tokio::sync::Mutex<()>>,
     /// Told whenever its status may have changed.
     pub(crate) changed: Notify,
     /// The stdin and terminal of the current run.

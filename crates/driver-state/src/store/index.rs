@@ -1,8 +1,10 @@
 //! The indexes of one owner's containers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use driver_types::{ContainerInstance, ContainerStatus, Labels};
+
+use crate::map::HashMap;
 
 /// A container in an index, in the order of age: by time of making, then by arrival in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,5 @@
 //! What the lock of the store guards: records and indexes, which change together.
 
-use std::collections::HashMap;
 use std::collections::btree_map::Entry as NameEntry;
 use std::collections::hash_map::Entry as RequestEntry;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::index::{Claim, Key, OwnerIndex};
 use super::query::candidates;
 use super::slots::Slots;
 use super::{Conflict, ContainerMut, Record, Scope};
+use crate::map::HashMap;
 
 #[derive(Debug)]
 pub(super) struct Inner<T> {
@@ -25,8 +25,8 @@ impl<T> Default for Inner<T> {
     fn default() -> Self {
         Self {
             slots: Slots::default(),
-            ids: HashMap::new(),
-            owners: HashMap::new(),
+            ids: HashMap::default(),
+            owners: HashMap::default(),
             sequence: 0,
         }
     }

@@ -69,6 +69,22 @@ impl Session {
         }
     }
 
+    fn program(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// Gives the terminal another size, and tells the program, as the kernel tells a foreground process.
+    fn resize(&self, ws_row: u16, ws_col: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row,
+            ws_col,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.terminal, size).unwrap();
+        kill(self.program(), Signal::SIGWINCH).unwrap();
+    }
+
     fn is_raw(&self) -> bool {
         !tcgetattr(&self.terminal)
             .unwrap()
@@ -110,6 +126,22 @@ fn run_with_a_terminal() {
     session.type_keys("exit 3\n");
     assert_eq!(session.end(), Some(3));
     assert_eq!(engine.containers(), []);
+}
+
+#[test]
+fn the_process_sees_a_new_size_of_the_terminal() {
+    let Some(engine) = Engine::open("resize") else {
+        return;
+    };
+    let mut session = Session::start(&engine, &["run", "--rm", "-it", &engine.image, "sh"]);
+    session.wait_for("$ ");
+    session.type_keys("stty size\n");
+    session.wait_for("33 111");
+    session.resize(41, 97);
+    session.type_keys("until [ \"$(stty size)\" = '41 97' ]; do sleep 0.1; done; echo resized$((1))\n");
+    session.wait_for("resized1");
+    session.type_keys("exit\n");
+    assert_eq!(session.end(), Some(0));
 }
 
 #[test]
@@ -157,7 +189,7 @@ fn the_terminal_is_restored_when_a_signal_ends_the_run() {
         &["run", "--rm", "-it", &engine.image, "sh", "-c", script],
     );
     session.wait_for("ready");
-    let program = Pid::from_raw(session.child.id().try_into().unwrap());
+    let program = session.program();
     // Signals of one kind that come close together may count as one.
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGINT] {
         // It may have ended on an earlier one.
@@ -165,4 +197,32 @@ fn the_terminal_is_restored_when_a_signal_ends_the_run() {
     }
     assert!(session.end().is_some());
     assert_eq!(engine.containers(), []);
+}
+
+#[test]
+fn the_terminal_is_restored_when_the_program_is_missing() {
+    let Some(engine) = Engine::open("ttymissing") else {
+        return;
+    };
+    let session = Session::start(
+        &engine,
+        &["run", "--rm", "-it", &engine.image, "/nowhere/program"],
+    );
+    assert_eq!(session.end(), Some(127));
+    let name = engine.idle(&[]);
+    let session = Session::start(&engine, &["exec", "-it", &name, "/nowhere/program"]);
+    assert_eq!(session.end(), Some(127));
+}
+
+#[test]
+fn the_terminal_is_restored_when_the_container_is_removed() {
+    let Some(engine) = Engine::open("ttygone") else {
+        return;
+    };
+    let name = engine.idle(&[]);
+    let mut session = Session::start(&engine, &["exec", "-it", &name, "sh"]);
+    session.wait_for("$ ");
+    assert!(session.is_raw());
+    assert_eq!(engine.run(&["rm", "-f", &name]).code, 0);
+    assert!(session.end().is_some_and(|code| code != 0));
 }

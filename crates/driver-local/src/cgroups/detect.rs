@@ -1,0 +1,236 @@
+//! Finding the cgroups that this process may use.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Cgroups, OWN, V1, V2, files};
+
+/// The controllers of version 1 that are used where they are mounted.
+const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio"];
+/// The controllers of version 2 without which it is of no use.
+const V2_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// A mounted cgroup hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    /// `cgroup` or `cgroup2`.
+    version: String,
+    /// The part of the hierarchy that the mount shows.
+    root: String,
+    point: PathBuf,
+    /// Controllers, of version 1.
+    controllers: Vec<String>,
+}
+
+pub(super) fn detect() -> io::Result<Cgroups> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    Ok(choose(&hierarchies(&mounts), &own))
+}
+
+/// Version 2 where it has all that limits need; else version 1; else what version 2 has.
+fn choose(hierarchies: &[Hierarchy], own: &str) -> Cgroups {
+    let v2 = hierarchies
+        .iter()
+        .find(|hierarchy| hierarchy.version == "cgroup2");
+    let available = v2.map(available).unwrap_or_default();
+    let unified = || match v2 {
+        None => Err("cgroup v2 is not mounted".to_owned()),
+        Some(_) if available.is_empty() => {
+            Err("cgroup v2 has none of the controllers cpu, memory and pids".to_owned())
+        }
+        Some(v2) => unified(v2, own_path(own, ""), &available),
+    };
+    let mut reasons = Vec::new();
+    if available.len() == V2_CONTROLLERS.len() {
+        match unified() {
+            Ok(v2) => return Cgroups::V2(v2),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    let controllers = controllers(hierarchies);
+    if V2_CONTROLLERS.iter().any(|name| controllers.contains_key(name)) {
+        return Cgroups::V1(V1::new(controllers));
+    }
+    if reasons.is_empty() {
+        match unified() {
+            Ok(v2) => return Cgroups::V2(v2),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    reasons.push("no controller of version 1 can be written".to_owned());
+    let reason = reasons.join("; ");
+    Cgroups::None { reason }
+}
+
+/// The controllers of version 1 that can be used, with this driver's directory in each.
+fn controllers(hierarchies: &[Hierarchy]) -> BTreeMap<&'static str, PathBuf> {
+    let usable = |name: &'static str| {
+        let has = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|other| other == name);
+        let hierarchy = hierarchies.iter().find(has)?;
+        Some((name, writable(&hierarchy.point)?))
+    };
+    V1_CONTROLLERS.into_iter().filter_map(usable).collect()
+}
+
+/// The mount points of cgroups in the text of `/proc/self/mountinfo` (proc(5)).
+fn hierarchies(mounts: &str) -> Vec<Hierarchy> {
+    let parse = |line: &str| {
+        let (fields, rest) = line.split_once(" - ")?;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let mut rest = rest.split(' ');
+        let version = rest.next()?.to_owned();
+        let options = rest.nth(1).unwrap_or_default();
+        matches!(version.as_str(), "cgroup" | "cgroup2").then(|| Hierarchy {
+            controllers: match version.as_str() {
+                "cgroup" => options.split(',').map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
+            version,
+            root: fields.get(3).copied().unwrap_or("/").to_owned(),
+            point: PathBuf::from(fields.get(4).copied().unwrap_or_default()),
+        })
+    };
+    mounts.lines().filter_map(parse).collect()
+}
+
+/// The path of this process in the hierarchy of a controller (`""`: version 2), of the text of `/proc/self/cgroup`.
+fn own_path<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        controllers
+            .split(',')
+            .any(|other| other == controller)
+            .then_some(path)
+    })
+}
+
+/// A directory of version 1 in which this process can make groups: the root of the mount. Limits of the group in which
+/// this process runs do not hold there, as with Docker.
+fn writable(point: &Path) -> Option<PathBuf> {
+    let own = point.join(OWN);
+    let is_there = own.is_dir();
+    fs::create_dir_all(&own).ok()?;
+    // Of its own: several drivers may look at the same time.
+    let probe = own.join(format!(".probe-{}", crate::id::random().ok()?));
+    let writable = fs::create_dir(&probe).is_ok();
+    if writable {
+        let _ = fs::remove_dir(&probe);
+    } else if !is_there {
+        let _ = fs::remove_dir(&own);
+    }
+    writable.then_some(own)
+}
+
+/// The controllers of version 2 that are of use and there.
+fn available(hierarchy: &Hierarchy) -> Vec<&'static str> {
+    let found = files::read(&hierarchy.point, "cgroup.controllers").unwrap_or_default();
+    let is_there = |name: &&str| found.split_whitespace().any(|other| other == *name);
+    V2_CONTROLLERS.into_iter().filter(is_there).collect()
+}
+
+/// The directory of version 2 in which this process can make groups with these controllers.
+///
+/// Root uses the root of the mount. Others use the group above their own: a group with processes cannot have controllers
+/// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run.
+fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str]) -> Result<V2, String> {
+    let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
+    let own = own.unwrap_or_default().trim_matches('/');
+    let above = own.rsplit_once('/').map_or("", |(above, _)| above);
+    let at_root = V2::prepare(&hierarchy.point, controllers);
+    let prepared = match at_root {
+        Err(_) if !above.is_empty() => V2::prepare(&hierarchy.point.join(above), controllers),
+        at_root => at_root,
+    };
+    prepared.map_err(|error| {
+        format!(
+            "cgroup v2 is not delegated to this process ({error}); run as root, or as a systemd service with \
+             `Delegate=yes` and `DelegateSubgroup=main`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &str = "30 24 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 24 0:27 /docker/1 /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
+                      22 1 8:1 / / rw - ext4 /dev/vda rw\n";
+    const V2: &str = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn mounts_are_told_apart() {
+        let found = hierarchies(V1);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].controllers.iter().any(|name| name == "cpuacct"));
+        assert_eq!(found[1].root, "/docker/1");
+        let found = hierarchies(V2);
+        assert_eq!(found[0].version, "cgroup2");
+        assert_eq!(found[0].point, Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn the_own_group_is_found_by_controller() {
+        let own = "4:memory:/a\n3:cpu,cpuacct:/b\n0::/user.slice/session\n";
+        assert_eq!(own_path(own, "memory"), Some("/a"));
+        assert_eq!(own_path(own, "cpuacct"), Some("/b"));
+        assert_eq!(own_path(own, ""), Some("/user.slice/session"));
+        assert_eq!(own_path(own, "pids"), None);
+    }
+
+    fn hierarchy(version: &str, point: &Path, names: &str) -> Hierarchy {
+        let of_mount = match version {
+            "cgroup" => names,
+            _ => "",
+        };
+        fs::write(point.join("cgroup.controllers"), names).expect("written");
+        Hierarchy {
+            version: version.to_owned(),
+            root: "/".to_owned(),
+            point: point.to_owned(),
+            controllers: of_mount.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn the_version_that_holds_limits_is_chosen() {
+        let (one, two) = (
+            tempfile::tempdir().expect("made"),
+            tempfile::tempdir().expect("made"),
+        );
+        let all = "cpuset cpu io memory hugetlb pids";
+        let v1 = || hierarchy("cgroup", one.path(), "memory");
+        let v2 = |names| hierarchy("cgroup2", two.path(), names);
+        let named = |hierarchies: &[Hierarchy]| choose(hierarchies, "0::/\n");
+        assert_eq!(named(&[v1(), v2(all)]).name(), "cgroup v2");
+        // The hybrid layout of systemd, and Debian on a Raspberry Pi.
+        assert_eq!(named(&[v1(), v2("")]).name(), "cgroup v1");
+        let partial = named(&[v2("cpu io pids")]);
+        assert_eq!(partial.name(), "cgroup v2");
+        assert!(partial.held().pids.is_supported() && !partial.held().memory.is_supported());
+        let Cgroups::None { reason } = named(&[v2("")]) else {
+            panic!("limits without controllers");
+        };
+        assert!(reason.contains("none of the controllers"), "{reason}");
+        assert_eq!(named(&[]).name(), "no cgroups");
+    }
+
+    /// A group with processes takes no controllers for those below; the one above it, which was delegated, does.
+    #[test]
+    fn who_may_not_use_the_root_uses_the_group_above_its_own() {
+        let root = tempfile::tempdir().expect("made");
+        let service = root.path().join("app.slice/agent.service");
+        fs::create_dir_all(&service).expect("made");
+        let v2 = hierarchy("cgroup2", root.path(), "cpu memory pids");
+        // Cannot be written, whoever runs this.
+        fs::create_dir(root.path().join("cgroup.subtree_control")).expect("made");
+        let found = unified(&v2, Some("/app.slice/agent.service/main"), &V2_CONTROLLERS).expect("delegated");
+        assert_eq!(found.directory("x"), service.join(OWN).join("x"));
+        let refused = unified(&v2, Some("/main"), &V2_CONTROLLERS).expect_err("nothing is delegated");
+        assert!(refused.contains("Delegate=yes"), "{refused}");
+    }
+}

@@ -1,0 +1,196 @@
+//! What all operations share: one driver's options, state directory, caches and seams to the kernel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use driver_state::{KeyedGuard, KeyedMutex};
+use driver_types::{Capabilities, DriverError, Operation, Result};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::DRIVER_NAME;
+use crate::cgroups::Cgroups;
+use crate::container::Container;
+use crate::containers::{Containers, Wanted, unreadable, unwritable};
+use crate::healthcheck::HealthChecks;
+use crate::host::Host;
+use crate::images::ImageStore;
+use crate::layout::Layout;
+use crate::lock::FileLock;
+use crate::names::Names;
+use crate::networks::Networks;
+use crate::options::LocalOptions;
+use crate::shim::Shim;
+use crate::volumes::Volumes;
+use crate::watcher::Watcher;
+
+/// A driver's insides.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) options: LocalOptions,
+    pub(crate) owner: Arc<str>,
+    pub(crate) layout: Layout,
+    pub(crate) host: Host,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) shim: Shim,
+    pub(crate) containers: Arc<Containers>,
+    pub(crate) names: Names,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) volumes: Volumes,
+    pub(crate) networks: Networks,
+    pub(crate) health: HealthChecks,
+    order: KeyedMutex,
+    watcher: OnceLock<Watcher>,
+    wanted: std::sync::Mutex<Option<UnboundedReceiver<Wanted>>>,
+    shut_down: AtomicBool,
+}
+
+impl Core {
+    /// Opens the state directory. Runs nothing yet.
+    pub(crate) fn open(options: LocalOptions) -> Result<Self> {
+        driver_validation::validate_owner(&options.owner)?;
+        let layout = Layout::new(&options.state_dir);
+        layout.prepare().map_err(|error| unwritable(&error))?;
+        let shim = Shim::load().map_err(|error| DriverError::internal(error.to_string()))?;
+        let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
+        let host = Host::probe(&cgroups, &layout);
+        let owner: Arc<str> = options.owner.as_str().into();
+        let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
+        let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;
+        Ok(Self {
+            capabilities: host.capabilities(),
+            names: Names::new(&layout, &owner),
+            volumes: Volumes::new(&layout, &owner),
+            networks: Networks::new(&layout, &owner, host.has_bridges()),
+            images: Arc::new(images),
+            health: HealthChecks::default(),
+            containers: Arc::new(containers),
+            owner,
+            layout,
+            host,
+            cgroups,
+            shim,
+            options,
+            order: KeyedMutex::new(),
+            watcher: OnceLock::new(),
+            wanted: std::sync::Mutex::new(Some(wanted)),
+            shut_down: AtomicBool::new(false),
+        })
+    }
+
+    /// Runs an operation as a whole under its deadline, plus `extra`. Errors get the names of operation and driver.
+    pub(crate) async fn within<T>(
+        &self,
+        operation: Operation,
+        extra: Duration,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let result = match self.ready(operation) {
+            Err(error) => Err(error),
+            Ok(()) => match self.options.deadlines.get(operation) {
+                None => work.await,
+                Some(deadline) => {
+                    let deadline = deadline.saturating_add(extra);
+                    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+                        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+                        Err(DriverError::timeout(operation.name(), ms))
+                    })
+                }
+            },
+        };
+        result.map_err(|error| error.with_operation(operation.name()).with_driver(DRIVER_NAME))
+    }
+
+    /// Whether an operation may begin; the first one begins to watch the state directory.
+    fn ready(&self, operation: Operation) -> Result<()> {
+        if self.is_shut_down() {
+            return Err(DriverError::network("the driver was shut down; open another one").permanent());
+        }
+        if let Some(capability) = operation.info().capability
+            && !self.capabilities.supports(capability)
+        {
+            return Err(DriverError::unsupported(operation.name(), DRIVER_NAME));
+        }
+        let wanted = self
+            .wanted
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(wanted) = wanted {
+            let watcher = Watcher::begin(&self.containers, self.layout.clone(), wanted);
+            let watcher = watcher.map_err(|error| {
+                let message = format!(
+                    "the state directory cannot be watched: {error}; raise fs.inotify.max_user_instances"
+                );
+                DriverError::file_system(message)
+            })?;
+            let _ = self.watcher.set(watcher);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Acquire)
+    }
+
+    /// Refuses all later operations. Whether it was the first call.
+    pub(crate) fn shut_down(&self) -> bool {
+        !self.shut_down.swap(true, Ordering::AcqRel)
+    }
+
+    /// Waits for a container's turn, in the order of arrival in this driver, and against other drivers by a file lock.
+    pub(crate) async fn turn(&self, id: &str) -> Result<Turn> {
+        self.containers.find(id)?;
+        self.turn_of_any(id).await
+    }
+
+    /// Likewise for a container of any owner.
+    pub(crate) async fn turn_of_any(&self, id: &str) -> Result<Turn> {
+        let order = self.order.lock(id).await;
+        let lock = FileLock::acquire(self.layout.container(id).lock()).await;
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(DriverError::container_not_found(id));
+            }
+            Err(error) => return Err(unwritable(&error)),
+        };
+        // It may have been removed while the turn was awaited.
+        let container = self.containers.look(id)?;
+        let container = container.ok_or_else(|| DriverError::container_not_found(id))?;
+        Ok(Turn {
+            container,
+            _order: order,
+            _lock: lock,
+        })
+    }
+}
+
+/// The right to change a container, and how it was when the turn came.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) container: Container,
+    _lock: FileLock,
+    _order: KeyedGuard,
+}
+
+/// Does work in a task of its own: it goes on when its caller goes away.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let joined = tokio::spawn(work).await;
+    joined.unwrap_or_else(|error| Err(lost(&error)))
+}
+
+/// Does blocking work on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|error| Err(lost(&error)))
+}
+
+fn lost(error: &tokio::task::JoinError) -> DriverError {
+    DriverError::internal(format!("the work of the call was lost: {error}"))
+}

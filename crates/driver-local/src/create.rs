@@ -1,0 +1,326 @@
+//! `create_container`: check everything first, then build a directory and rename it into place.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use driver_types::{
+    Capability, ContainerConfig, ContainerInstance, DriverError, Enforcement, MountType, PullPolicy,
+    PullRequest, Result, Support, Violation,
+};
+use driver_validation::{ValidatedConfig, check_capabilities, check_capacity, validate_config};
+use futures_util::TryStreamExt;
+
+use crate::containers::unwritable;
+use crate::core::{Core, blocking, detached};
+use crate::images::{HOST, Locked};
+use crate::layout::ContainerDir;
+use crate::lock::FileLock;
+use crate::names::Claim;
+use crate::query::describe;
+use crate::spec::{ImageSpec, Spec};
+use crate::time::now_ms;
+use crate::{disk, etc, id, image_calls, lifecycle};
+
+/// Makes a container without starting it.
+pub(crate) async fn create_container(
+    core: &Arc<Core>,
+    config: &ContainerConfig,
+) -> Result<ContainerInstance> {
+    let config = validate_config(config)?;
+    check(core, &config)?;
+    let image = resolve_image(core, &config).await?;
+    let core = Arc::clone(core);
+    let made = detached(async move { make(&core, config, image).await }).await?;
+    Ok(made.claim())
+}
+
+/// What can be refused without looking at other objects.
+pub(crate) fn check(core: &Core, config: &ValidatedConfig) -> Result<()> {
+    check_capabilities(config, &core.capabilities)?;
+    check_capacity(&config.resources, &core.host.capacity())?;
+    core.host.require()
+}
+
+/// The image by the pull policy; it is here afterwards.
+async fn resolve_image(core: &Arc<Core>, config: &ValidatedConfig) -> Result<Resolved> {
+    let is_pinned = config.image == HOST || config.image_reference()?.is_image_id();
+    let always = config.pull_policy == PullPolicy::Always && !is_pinned;
+    if !always && let Some(found) = find_image(core, &config.image).await? {
+        return Ok(found);
+    }
+    let missing = || DriverError::image_not_found(&config.image);
+    if config.pull_policy == PullPolicy::Never {
+        return Err(missing().with_context("pullPolicy", "never"));
+    }
+    if is_pinned || !core.capabilities.supports(Capability::PullImage) {
+        return Err(missing());
+    }
+    let progress = image_calls::pull_image(core, &PullRequest::new(&config.image)).await?;
+    progress.try_for_each(async |_| Ok(())).await?;
+    find_image(core, &config.image).await?.ok_or_else(missing)
+}
+
+/// An image that cannot be removed before the container is there.
+struct Resolved {
+    image: ImageSpec,
+    held: Locked,
+}
+
+async fn find_image(core: &Core, reference: &str) -> Result<Option<Resolved>> {
+    let (images, reference) = (Arc::clone(&core.images), reference.to_owned());
+    blocking(move || {
+        let held = images.hold()?;
+        let found = images.resolve(&reference)?;
+        Ok(found.map(|image| Resolved { image, held }))
+    })
+    .await
+}
+
+/// The volumes that do not exist, and the host directories that do not.
+fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
+    let mut violations = Vec::new();
+    for (index, mount) in config.volumes.iter().enumerate() {
+        let pointer = format!("/volumes/{index}/source");
+        let source = &mount.source;
+        match mount.effective_type() {
+            MountType::Bind if !std::path::Path::new(source).exists() => violations.push(
+                Violation::new(pointer, format!("there is no `{source}` on the host"))
+                    .with_hint("make it first"),
+            ),
+            MountType::Volume if core.volumes.get(source)?.is_none() => violations.push(
+                Violation::new(pointer, format!("there is no volume `{source}`"))
+                    .with_hint("make it with create_volume first"),
+            ),
+            _ => {}
+        }
+    }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(DriverError::violations(violations))
+    }
+}
+
+fn check_network(core: &Core, config: &ContainerConfig) -> Result<()> {
+    match config.network.as_str() {
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST | ContainerConfig::NETWORK_DEFAULT => {}
+        name if core.networks.get(name)?.is_none() => return Err(DriverError::network_not_found(name)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// How the limits of a container are held.
+fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
+    let of = |capability| core.capabilities.get(capability);
+    Enforcement {
+        cpu: of(Capability::CpuLimit),
+        memory: of(Capability::MemoryLimit),
+        // A read-only root writes nothing: there the limit holds by itself.
+        disk: if config.security.read_only {
+            Support::native()
+        } else {
+            of(Capability::DiskLimit)
+        },
+        pids: of(Capability::PidsLimit),
+    }
+}
+
+async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
+    let config = config.into_inner();
+    check_volumes(core, &config)?;
+    check_network(core, &config)?;
+    loop {
+        let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
+        let draft = Draft::begin(core, &id)?;
+        if let Some(request_id) = &config.request_id {
+            match core
+                .names
+                .claim_request(request_id, &id)
+                .map_err(|error| unwritable(&error))?
+            {
+                Claim::Won => {}
+                Claim::Taken(holder) => return same_request(core, &holder, request_id, &config).await,
+                Claim::Pending(holder) => {
+                    drop(draft);
+                    until_finished(core, &holder).await?;
+                    continue;
+                }
+            }
+        }
+        let name = config
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("openagent-{}", &id[..16]));
+        match core
+            .names
+            .claim_name(&name, &id)
+            .map_err(|error| unwritable(&error))?
+        {
+            Claim::Won => {}
+            Claim::Taken(holder) | Claim::Pending(holder) => {
+                core.names.release("", config.request_id.as_deref(), &id);
+                let message = format!("the name `{name}` is taken by container {holder}");
+                return Err(DriverError::container_creation(message).permanent());
+            }
+        }
+        let spec = Spec {
+            enforcement: enforcement(core, &config),
+            id,
+            name,
+            owner: core.owner.to_string(),
+            config,
+            image: resolved.image,
+            created_at: now_ms(),
+        };
+        let made = draft.finish(core, spec).await;
+        drop(resolved.held);
+        return made;
+    }
+}
+
+/// The container that an earlier call with the same request id made.
+async fn same_request(
+    core: &Arc<Core>,
+    holder: &str,
+    request_id: &str,
+    config: &ContainerConfig,
+) -> Result<Unclaimed> {
+    let found = core.containers.find(holder)?;
+    if found.spec.config != *config {
+        let message = format!("request id `{request_id}` was used with another config");
+        let hint = "repeat the same config, or use another request id";
+        return Err(DriverError::violations(vec![
+            Violation::new("/requestId", message).with_hint(hint),
+        ]));
+    }
+    Ok(Unclaimed {
+        core: Arc::clone(core),
+        made: Some(describe(core, &found)),
+        ours: false,
+    })
+}
+
+/// Waits until the maker of an unfinished container is done with it, one way or the other.
+async fn until_finished(core: &Core, id: &str) -> Result<()> {
+    match FileLock::acquire(core.layout.unfinished(id).lock()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unwritable(&error)),
+    }
+}
+
+/// A container that is being made. Dropped, nothing of it stays.
+struct Draft {
+    core: Arc<Core>,
+    dir: ContainerDir,
+    lock: Option<FileLock>,
+    keys: Option<(String, Option<String>, String)>,
+}
+
+impl Draft {
+    fn begin(core: &Arc<Core>, id: &str) -> Result<Self> {
+        let dir = core.layout.unfinished(id);
+        let make = || {
+            DirBuilder::new().mode(0o711).create(dir.path())?;
+            FileLock::try_acquire(&dir.lock())
+        };
+        let lock = make().map_err(|error| unwritable(&error))?;
+        Ok(Self {
+            core: Arc::clone(core),
+            dir,
+            lock,
+            keys: Some((String::new(), None, id.to_owned())),
+        })
+    }
+
+    async fn finish(mut self, core: &Arc<Core>, spec: Spec) -> Result<Unclaimed> {
+        self.keys = Some((spec.name.clone(), spec.config.request_id.clone(), spec.id.clone()));
+        blocking(move || {
+            self.write(&spec)?;
+            let dir = self.core.layout.container(&spec.id);
+            fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
+            // It is no draft any more, and its keys are its own.
+            drop(self.keys.take());
+            drop(self.lock.take());
+            Ok(spec)
+        })
+        .await
+        .and_then(|spec| {
+            let made = core.containers.find(&spec.id)?;
+            Ok(Unclaimed {
+                core: Arc::clone(core),
+                made: Some(describe(core, &made)),
+                ours: true,
+            })
+        })
+    }
+
+    fn write(&self, spec: &Spec) -> Result<()> {
+        if !spec.config.security.read_only {
+            disk::make(
+                &self.dir.disk(),
+                spec.config.resources.disk,
+                &self.core.capabilities,
+            )?;
+        }
+        let write = || {
+            etc::write(&self.dir.etc(), spec)?;
+            DirBuilder::new().mode(0o700).create(self.dir.log())?;
+            fs::File::create(self.dir.journal())?;
+            let mut file = fs::File::create(self.dir.spec())?;
+            file.write_all(&serde_json::to_vec(spec)?)
+        };
+        write().map_err(|error| unwritable(&error))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let Some((name, request_id, id)) = self.keys.take() else {
+            return;
+        };
+        if !name.is_empty() || request_id.is_some() {
+            self.core.names.release(&name, request_id.as_deref(), &id);
+        }
+        if let Err(error) = lifecycle::discard(&self.core, &self.dir) {
+            tracing::warn!(container = id, %error, "a container that was not finished is left for recover");
+        }
+    }
+}
+
+/// A container whose creator has not yet heard of it. Dropped before that, it is removed.
+struct Unclaimed {
+    core: Arc<Core>,
+    made: Option<ContainerInstance>,
+    /// Whether this call made it.
+    ours: bool,
+}
+
+impl Unclaimed {
+    fn claim(mut self) -> ContainerInstance {
+        match self.made.take() {
+            Some(made) => made,
+            None => unreachable!("an unclaimed container is claimed once"),
+        }
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        let Some(made) = self.made.take().filter(|_| self.ours) else {
+            return;
+        };
+        let core = Arc::clone(&self.core);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let options = driver_types::RemoveOptions::force();
+                if let Err(error) = lifecycle::remove_container(&core, &made.id, &options).await {
+                    tracing::warn!(container = made.id, %error, "a container that nobody waits for was not removed");
+                }
+            });
+        }
+    }
+}

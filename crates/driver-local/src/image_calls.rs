@@ -1,0 +1,136 @@
+//! The operations on images: the store's work on threads that may block, and its events.
+
+use std::sync::Arc;
+
+use driver_types::{
+    BoxStream, ByteStream, DriverError, EventKind, Image, ImportOptions, PullProgress, PullRequest, Result,
+};
+#[cfg(feature = "pull")]
+use futures_util::TryStreamExt;
+
+use crate::containers::Containers;
+use crate::core::{Core, blocking};
+use crate::images::{ImageStore, StreamReader};
+
+/// Pulls an image.
+#[cfg(feature = "pull")]
+pub(crate) async fn pull_image(core: &Arc<Core>, request: &PullRequest) -> Result<BoxStream<PullProgress>> {
+    driver_validation::validate_pull_request(request)?;
+    let containers = Arc::clone(&core.containers);
+    let progress = core.images.pull(request)?;
+    Ok(Box::pin(progress.inspect_ok(move |progress| {
+        if let Some(image) = &progress.image {
+            tell_added(&containers, image);
+        }
+    })))
+}
+
+/// Built without the feature `pull`, so not declared, and not reached.
+#[cfg(not(feature = "pull"))]
+pub(crate) async fn pull_image(_core: &Arc<Core>, _request: &PullRequest) -> Result<BoxStream<PullProgress>> {
+    Err(driver_types::DriverError::unsupported(
+        driver_types::Operation::PullImage.name(),
+        crate::DRIVER_NAME,
+    ))
+}
+
+/// Makes an image of the tar of a root file system.
+pub(crate) async fn import_image(
+    core: &Arc<Core>,
+    options: &ImportOptions,
+    archive: ByteStream,
+) -> Result<Image> {
+    driver_validation::validate_import_options(options)?;
+    let options = options.clone();
+    let reader = StreamReader::new(archive);
+    let image = call(core, move |images| images.import(&options, reader)).await?;
+    tell_added(&core.containers, &image);
+    Ok(image)
+}
+
+/// Takes the images of an archive of `docker save` or of an OCI image layout.
+pub(crate) async fn load_images(core: &Arc<Core>, archive: ByteStream) -> Result<Vec<Image>> {
+    let reader = StreamReader::new(archive);
+    let images = call(core, move |images| images.load(reader)).await?;
+    images
+        .iter()
+        .for_each(|image| tell_added(&core.containers, image));
+    Ok(images)
+}
+
+/// All images.
+pub(crate) async fn list_images(core: &Arc<Core>) -> Result<Vec<Image>> {
+    call(core, |images| images.list()).await
+}
+
+/// An image by reference or id.
+pub(crate) async fn get_image(core: &Arc<Core>, reference: &str) -> Result<Option<Image>> {
+    let reference = reference.to_owned();
+    call(core, move |images| images.get(&reference)).await
+}
+
+/// Removes an image by reference or id.
+pub(crate) async fn remove_image(core: &Arc<Core>, reference: &str) -> Result<()> {
+    let (containers, reference) = (Arc::clone(&core.containers), reference.to_owned());
+    let removed = call(core, move |images| {
+        let users = containers.list(true)?;
+        images.remove(&reference, |id| {
+            let user = users
+                .iter()
+                .find(|user| user.spec.image.id.as_deref() == Some(id));
+            user.map(|user| user.spec.name.clone())
+        })
+    })
+    .await?;
+    for reference in removed {
+        core.containers
+            .publish(None, EventKind::ImageRemoved { reference });
+    }
+    Ok(())
+}
+
+/// Makes an image of a container's writable layer on its image.
+pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &str) -> Result<Image> {
+    driver_validation::validate_new_image_reference(reference)?;
+    let turn = core.turn(id).await?;
+    let (container, reference) = (turn.container.clone(), reference.to_owned());
+    let paused = container.live().is_some_and(|run| !run.paused);
+    if paused {
+        // What is written meanwhile would be in the image or not.
+        let frozen = core.cgroups.freeze(id);
+        frozen.map_err(|error| DriverError::internal(format!("container {id} cannot be frozen: {error}")))?;
+    }
+    let made = call(core, move |images| {
+        let upper = container.dir.disk().join("upper");
+        let upper = (!container.spec.config.security.read_only).then_some(upper);
+        images.snapshot(
+            &container.spec.image,
+            upper.as_deref(),
+            &reference,
+            &driver_types::Labels::new(),
+        )
+    })
+    .await;
+    if paused {
+        let thawed = core.cgroups.thaw(id);
+        thawed.map_err(|error| DriverError::internal(format!("container {id} cannot be thawed: {error}")))?;
+    }
+    let image = made?;
+    tell_added(&core.containers, &image);
+    Ok(image)
+}
+
+fn tell_added(containers: &Containers, image: &Image) {
+    for reference in image.references.iter().take(1) {
+        let reference = reference.clone();
+        containers.publish(None, EventKind::ImageAdded { reference });
+    }
+}
+
+async fn call<T: Send + 'static>(
+    core: &Arc<Core>,
+    work: impl FnOnce(&ImageStore) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let images = Arc::clone(&core.images);
+    blocking(move || work(&images)).await
+}

@@ -1,0 +1,369 @@
+//! Start, stop, remove, pause, resume and signal.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver_local_shim::{Report, Task};
+use driver_types::{
+    Action, ContainerConfig, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions,
+    Transition,
+};
+
+use crate::container::Container;
+use crate::containers::unwritable;
+use crate::core::{Core, Turn, blocking, detached};
+use crate::journal::Record;
+use crate::layout::ContainerDir;
+use crate::networks::Networks;
+use crate::networks::members::Membership;
+use crate::time::now_ms;
+use crate::{disk, exec_calls, launch, process, shim, trash};
+
+/// Longer than the kernel needs to end a killed process that is not stuck in it.
+const GONE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Starts the main process.
+pub(crate) async fn start_container(core: &Arc<Core>, id: &str) -> Result<()> {
+    let turn = core.turn(id).await?;
+    let core = Arc::clone(core);
+    // A caller who goes away must not leave it half done.
+    detached(async move {
+        if turn.container.check(Action::Start)? == Transition::NoOp {
+            return Ok(());
+        }
+        start(&core, &turn).await
+    })
+    .await
+}
+
+async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
+    let container = &turn.container;
+    let id = container.id();
+    let run = container.story.next_run;
+    core.containers
+        .record(container, &Record::Starting { run, at: now_ms() })?;
+    let failed = match launch(core, container, run).await {
+        Ok(()) => {
+            let started = core.containers.find(id)?;
+            exec_calls::begin_checks(core, &started);
+            leave_at_end(core, &started);
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    let cleaned = leave(container).and_then(|()| core.cgroups.remove(id));
+    core.containers
+        .record(container, &Record::StartFailed { run, at: now_ms() })?;
+    Err(match cleaned {
+        Ok(()) => failed,
+        Err(error) => failed.with_cleanup(DriverError::internal(format!(
+            "its cgroups or its place in the network stay: {error}"
+        ))),
+    })
+}
+
+async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
+    let id = container.id();
+    let limits = container.story.limits.unwrap_or(container.spec.config.resources);
+    let groups = core
+        .cgroups
+        .create(id, &limits)
+        .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
+    let (networks, joining) = (core.networks.clone(), container.clone());
+    // The namespace lives by this until it has a process.
+    let member = blocking(move || networks.join(&joining)).await?;
+    if let Some(member) = &member {
+        let record = Record::Network {
+            run,
+            address: member.address.clone(),
+            ports: member.ports.clone(),
+            at: now_ms(),
+        };
+        core.containers.record(container, &record)?;
+    }
+    let path = member.as_ref().map(Membership::path);
+    let task = launch::run_task(core, container, run, groups, path);
+    let spawned = core.shim.spawn(&Task::Run(Box::new(task))).await;
+    let mut process = spawned.map_err(|error| shim::lost(&error))?;
+    match process.report().await {
+        Ok(Report::Started { .. }) => Ok(()),
+        Ok(Report::Failed {
+            exit_code, message, ..
+        }) => {
+            let error = DriverError::container_start(id, message).permanent();
+            Err(match exit_code {
+                Some(code) => error.with_exit_code(code.into()),
+                None => error,
+            })
+        }
+        Ok(Report::Ready) => Err(DriverError::internal("the shim answered another question")),
+        Err(error) => Err(shim::lost(&error)),
+    }
+}
+
+/// Takes a container out of its network.
+pub(crate) fn leave(container: &Container) -> io::Result<()> {
+    match container.spec.config.network.as_str() {
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST => Ok(()),
+        _ => Networks::leave(container.dir.path()),
+    }
+}
+
+/// Takes a container out of its network when its run has ended by itself. Ends with the driver.
+pub(crate) fn leave_at_end(core: &Arc<Core>, container: &Container) {
+    let network = container.spec.config.network.as_str();
+    if matches!(
+        network,
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
+    ) {
+        return;
+    }
+    let Some(number) = container.live().map(|run| run.number) else {
+        return;
+    };
+    let Some(mut changed) = core.containers.watch(container.id()) else {
+        return;
+    };
+    let (core, id) = (Arc::downgrade(core), container.id().to_owned());
+    tokio::spawn(async move {
+        loop {
+            let Some(core) = core.upgrade() else { return };
+            match core.containers.get(&id) {
+                Ok(Some(now)) if now.live().is_some_and(|run| run.number == number) => {}
+                _ => break,
+            }
+            drop(core);
+            if changed.changed().await.is_err() {
+                break;
+            }
+        }
+        let Some(core) = core.upgrade() else { return };
+        // Its turn: a start that follows has joined anew, or has not begun.
+        let Ok(turn) = core.turn(&id).await else { return };
+        let again = turn.container.live().is_some();
+        let left = blocking(move || match again {
+            true => Ok(()),
+            false => leave(&turn.container).map_err(|error| unwritable(&error)),
+        });
+        if let Err(error) = left.await {
+            tracing::warn!(container = id, %error, "its place in the network stays for recover");
+        }
+    });
+}
+
+/// Stops the main process, and returns when it is gone.
+pub(crate) async fn stop_container(core: &Arc<Core>, id: &str, options: &StopOptions) -> Result<()> {
+    driver_validation::validate_stop_options(options)?;
+    let (turn, options, core) = (core.turn(id).await?, *options, Arc::clone(core));
+    detached(async move {
+        if turn.container.check(Action::Stop)? == Transition::NoOp {
+            return Ok(());
+        }
+        let Some(run) = turn.container.live() else {
+            return Ok(());
+        };
+        // Before the process ends, so that nobody sees the end without its reason.
+        let stopping = Record::Stopping {
+            run: run.number,
+            at: now_ms(),
+        };
+        core.containers.record(&turn.container, &stopping)?;
+        let grace = options.effective_timeout();
+        if grace > 0 {
+            let first = options.signal.unwrap_or_else(|| stop_signal(&turn.container));
+            send(&turn.container, first)?;
+            // A frozen process cannot handle a signal; its grace time begins when it goes on.
+            thaw(&core, &turn.container)?;
+            if ended_within(&core, &turn.container, Duration::from_millis(grace)).await? {
+                return Ok(());
+            }
+        }
+        kill(&core, &turn.container).await
+    })
+    .await
+}
+
+fn stop_signal(container: &Container) -> Signal {
+    let config = container.spec.config.stop_signal;
+    config
+        .or(container.spec.image.stop_signal)
+        .unwrap_or(Signal::TERM)
+}
+
+/// Ends the run at once, and returns when all is gone.
+async fn kill(core: &Core, container: &Container) -> Result<()> {
+    send(container, Signal::KILL)?;
+    thaw(core, container)?;
+    if ended_within(core, container, GONE_LIMIT).await? {
+        return Ok(());
+    }
+    let message = format!("it did not end within {} s of SIGKILL", GONE_LIMIT.as_secs());
+    Err(DriverError::container_stop(container.id(), message))
+}
+
+fn send(container: &Container, signal: Signal) -> Result<bool> {
+    let Some(run) = container.live() else {
+        return Ok(false);
+    };
+    process::signal(run, signal).map_err(|error| {
+        DriverError::container_stop(container.id(), format!("{signal} cannot be sent: {error}"))
+    })
+}
+
+fn thaw(core: &Core, container: &Container) -> Result<()> {
+    let Some(run) = container.live().filter(|run| run.paused) else {
+        return Ok(());
+    };
+    match core.cgroups.thaw(container.id()) {
+        Ok(()) => {}
+        // It ended meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(frozen(container, "thaw", &error)),
+    }
+    let resumed = Record::Resumed {
+        run: run.number,
+        at: now_ms(),
+    };
+    core.containers.record(container, &resumed)?;
+    Ok(())
+}
+
+fn frozen(container: &Container, verb: &str, error: &io::Error) -> DriverError {
+    DriverError::internal(format!(
+        "container {} cannot be {verb}ed: {error}",
+        container.id()
+    ))
+}
+
+/// Waits for the end of the run, or for the limit.
+async fn ended_within(core: &Core, container: &Container, limit: Duration) -> Result<bool> {
+    let id = container.id();
+    let ended = async {
+        loop {
+            let changed = core.containers.watch(id);
+            match core.containers.get(id)? {
+                Some(now) if now.status().is_alive() => {}
+                _ => return Ok(()),
+            }
+            if let Some(mut changed) = changed {
+                let _ = changed.changed().await;
+            }
+        }
+    };
+    match tokio::time::timeout(limit, ended).await {
+        Ok(ended) => ended.map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Removes a container, and returns when it is gone.
+pub(crate) async fn remove_container(core: &Arc<Core>, id: &str, options: &RemoveOptions) -> Result<()> {
+    let turn = match core.turn(id).await {
+        Err(error) if options.ignore_missing && error.code() == "CONTAINER_NOT_FOUND" => return Ok(()),
+        turn => turn?,
+    };
+    let action = if options.force {
+        Action::RemoveForce
+    } else {
+        Action::Remove
+    };
+    turn.container.check(action)?;
+    let core = Arc::clone(core);
+    detached(async move { remove(&core, &turn).await }).await
+}
+
+/// Removes a container of any owner whose turn it is.
+pub(crate) async fn remove(core: &Core, turn: &Turn) -> Result<()> {
+    let container = &turn.container;
+    if let Some(run) = container.live() {
+        let killing = Record::Killing {
+            run: run.number,
+            at: now_ms(),
+        };
+        core.containers.record(container, &killing)?;
+        kill(core, container).await.map_err(|error| {
+            DriverError::container_remove(container.id(), "its processes do not end").with_source(error)
+        })?;
+    }
+    core.containers
+        .record(container, &Record::Removing { at: now_ms() })?;
+    finish_removal(core, container)
+}
+
+/// Removes what is on disk of a container without processes. Can be repeated.
+pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
+    let id = container.id();
+    leave(container).map_err(|error| {
+        DriverError::container_remove(id, format!("it cannot leave its network: {error}"))
+    })?;
+    core.cgroups.remove(id).map_err(|error| {
+        DriverError::container_remove(id, format!("its cgroups cannot be removed: {error}"))
+    })?;
+    core.health.forget(id);
+    let spec = &container.spec;
+    let names = crate::names::Names::new(&core.layout, &spec.owner);
+    discard(core, &container.dir).map_err(|error| unwritable(&error))?;
+    names.release(&spec.name, spec.config.request_id.as_deref(), id);
+    // Tells those who listen.
+    core.containers.look(id)?;
+    Ok(())
+}
+
+/// Lets a container's directory vanish at once; its content goes in the background.
+pub(crate) fn discard(core: &Core, dir: &ContainerDir) -> io::Result<()> {
+    disk::unmount(&dir.disk())?;
+    match trash::put(&core.layout, dir.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        put => put,
+    }
+}
+
+/// Freezes all processes.
+pub(crate) async fn pause_container(core: &Arc<Core>, id: &str) -> Result<()> {
+    let (turn, core) = (core.turn(id).await?, Arc::clone(core));
+    detached(async move {
+        let container = &turn.container;
+        if container.check(Action::Pause)? == Transition::NoOp {
+            return Ok(());
+        }
+        let run = container.running()?.number;
+        if let Err(error) = core.cgroups.freeze(container.id()) {
+            // It may have ended meanwhile.
+            core.containers.find(container.id())?.check(Action::Pause)?;
+            return Err(frozen(container, "freez", &error));
+        }
+        core.containers
+            .record(container, &Record::Paused { run, at: now_ms() })?;
+        Ok(())
+    })
+    .await
+}
+
+/// Lets frozen processes go on.
+pub(crate) async fn resume_container(core: &Arc<Core>, id: &str) -> Result<()> {
+    let (turn, core) = (core.turn(id).await?, Arc::clone(core));
+    detached(async move {
+        match turn.container.check(Action::Resume)? {
+            Transition::NoOp => Ok(()),
+            _ => thaw(&core, &turn.container),
+        }
+    })
+    .await
+}
+
+/// Sends a signal to the main process. It changes no status by itself, so it does not wait for its turn: the signal
+/// that ends a long stop must come through.
+pub(crate) fn signal_container(core: &Core, id: &str, signal: Signal) -> Result<()> {
+    let container = core.containers.find(id)?;
+    container.running()?;
+    if send(&container, signal)? {
+        return Ok(());
+    }
+    // It has ended, and its shim is about to say so.
+    Err(DriverError::invalid_state(
+        id,
+        ContainerStatus::Exited,
+        [ContainerStatus::Running],
+    ))
+}

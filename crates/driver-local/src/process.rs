@@ -1,0 +1,62 @@
+//! The first process of a run, found again by number and start time, and signalled without a race.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use driver_types::Signal;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal as KernelSignal, pidfd_open, pidfd_send_signal};
+
+use crate::journal::Run;
+
+/// A descriptor of the process, if it is still the same one.
+pub(crate) fn open(run: &Run) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(run.init_pid)?;
+    let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // After the descriptor was opened the number cannot be given to another process unnoticed.
+    (start_time(run.init_pid)? == run.init_start_time).then_some(descriptor)
+}
+
+/// Sends a signal. Whether the process was still there.
+///
+/// # Errors
+///
+/// Those of the kernel.
+pub(crate) fn signal(run: &Run, signal: Signal) -> Result<bool, Errno> {
+    let Some(process) = open(run) else {
+        return Ok(false);
+    };
+    let signal = KernelSignal::from_named_raw(signal.number()).ok_or(Errno::INVAL)?;
+    match pidfd_send_signal(process, signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// When a process was started, in clock ticks after boot: field 22 of proc(5)'s stat.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, field 2, may hold blanks and parentheses.
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Which boot of the machine this is.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_start_time_of_this_process_is_after_boot_and_does_not_change() {
+        let own = std::process::id().cast_signed();
+        let first = super::start_time(own);
+        assert!(first.is_some_and(|ticks| ticks > 0));
+        assert_eq!(first, super::start_time(own));
+    }
+}

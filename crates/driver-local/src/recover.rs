@@ -1,0 +1,169 @@
+//! `recover` and `shutdown`, and what both need: telling what lives from what was lost.
+
+use std::fs;
+use std::sync::Arc;
+
+use driver_types::{
+    ContainerStatus, DriverError, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode,
+    Signal, StopOptions,
+};
+use futures_util::{StreamExt, stream};
+
+use crate::container::Container;
+use crate::containers::unreadable;
+use crate::core::{Core, Turn, blocking};
+use crate::journal::Record;
+use crate::layout::Layout;
+use crate::lock::FileLock;
+use crate::query::describe;
+use crate::time::now_ms;
+use crate::{exec_calls, lifecycle, process, trash};
+
+/// How many containers are stopped or removed at the same time.
+const ENDINGS: usize = 8;
+
+/// Adopts what still runs, collects exits, ends what was half done, and reports what could not be ended.
+pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
+    let mut report = RecoveryReport::default();
+    sweep_unfinished(core)?;
+    for container in core.containers.list(false)? {
+        let turn = match core.turn(container.id()).await {
+            Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
+            turn => turn?,
+        };
+        let Some(container) = settle(core, &turn)? else {
+            continue;
+        };
+        if container.live().is_none() {
+            lifecycle::leave(&container).map_err(|error| unreadable(&error))?;
+        }
+        let instance = describe(core, &container);
+        match container.status() {
+            ContainerStatus::Dead | ContainerStatus::Removing => report.orphaned.push(ObjectRef {
+                kind: ObjectKind::Container,
+                id: instance.id,
+            }),
+            status if status.has_ended() => report.exited.push(instance),
+            _ => {
+                exec_calls::begin_checks(core, &container);
+                lifecycle::leave_at_end(core, &container);
+                report.adopted.push(instance);
+            }
+        }
+    }
+    sweep_networks(core).await?;
+    let used = core.containers.list(true)?;
+    let (layout, images) = (core.layout.clone(), Arc::clone(&core.images));
+    blocking(move || {
+        let in_use = |layer: &str| {
+            let mut layers = used.iter().flat_map(|user| &user.spec.image.layers);
+            layers.any(|other| other == layer)
+        };
+        let swept = images.remove_old_hosts(in_use);
+        swept
+            .and(trash::empty(&layout))
+            .map_err(|error| unreadable(&error))
+    })
+    .await?;
+    Ok(report)
+}
+
+/// Brings a container whose turn it is to a state that its journal tells truly. `None` where its removal was finished.
+fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
+    let container = &turn.container;
+    let id = container.id();
+    if container.status() == ContainerStatus::Removing {
+        lifecycle::finish_removal(core, container)?;
+        return Ok(None);
+    }
+    if let Some(run) = container.story.starting
+        && !container.dir.has_shim()
+    {
+        // Its driver was killed between the record and the shim's first word.
+        core.cgroups.remove(id).map_err(|error| unreadable(&error))?;
+        core.containers
+            .record(container, &Record::StartFailed { run, at: now_ms() })?;
+    }
+    if let Some(run) = container.unfinished()
+        && !container.dir.has_shim()
+    {
+        let same_boot = run.boot_id == process::boot_id();
+        if same_boot && process::signal(run, Signal::KILL).is_ok_and(|was_there| was_there) {
+            tracing::warn!(container = id, "its shim is gone; its processes were killed");
+        }
+        core.cgroups.remove(id).map_err(|error| unreadable(&error))?;
+        // The shim may have written the end just before its own.
+        let now = core.containers.find(id)?;
+        if now.unfinished().is_some() {
+            let lost = Record::Lost {
+                run: run.number,
+                at: now_ms(),
+            };
+            core.containers.record(&now, &lost)?;
+        }
+    }
+    core.containers.look(id)
+}
+
+/// Removes what makers that died have left.
+fn sweep_unfinished(core: &Core) -> Result<()> {
+    let entries = fs::read_dir(core.layout.containers()).map_err(|error| unreadable(&error))?;
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix(".new-")) else {
+            continue;
+        };
+        let dir = core.layout.unfinished(id);
+        // A maker that lives holds the lock.
+        if Layout::is_id(id) && matches!(FileLock::try_acquire(&dir.lock()), Ok(Some(_))) {
+            lifecycle::discard(core, &dir).map_err(|error| unreadable(&error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the driver's work. Later calls are refused, even if a container could not be ended.
+pub(crate) async fn shutdown(core: &Arc<Core>, mode: ShutdownMode) -> Result<()> {
+    let result = end_all(core, mode).await;
+    let swept = sweep_networks(core).await;
+    core.shut_down();
+    core.health.end_all();
+    result.and(swept)
+}
+
+/// Removes bridges that nobody needs.
+async fn sweep_networks(core: &Core) -> Result<()> {
+    if !core.host.has_bridges() {
+        return Ok(());
+    }
+    let networks = core.networks.clone();
+    blocking(move || networks.sweep().map_err(|error| unreadable(&error))).await
+}
+
+async fn end_all(core: &Arc<Core>, mode: ShutdownMode) -> Result<()> {
+    if mode == ShutdownMode::Leave {
+        return Ok(());
+    }
+    let failed: Vec<DriverError> = stream::iter(core.containers.list(false)?)
+        .map(async |container| end(core, container.id(), mode).await)
+        .buffer_unordered(ENDINGS)
+        .filter_map(async |ended| ended.err())
+        .collect()
+        .await;
+    let count = failed.len();
+    match failed.into_iter().next() {
+        Some(first) => Err(first.with_context("failed", count)),
+        None => Ok(()),
+    }
+}
+
+async fn end(core: &Arc<Core>, id: &str, mode: ShutdownMode) -> Result<()> {
+    let ended = match mode {
+        ShutdownMode::Stop => lifecycle::stop_container(core, id, &StopOptions::default()).await,
+        _ => lifecycle::remove_container(core, id, &RemoveOptions::force()).await,
+    };
+    match ended {
+        Err(error) if error.code() == "CONTAINER_NOT_FOUND" => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,74 @@
+//! The conformance suite on this machine's kernel: `cargo test -p driver-local --test conformance -- --help`.
+//!
+//! The state is that of `DRIVER_CONFORMANCE_LOCAL_STATE`, else a directory of this process. What the suite counts as left behind
+//! is looked for in the kernel and the file system, not asked of the driver.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a harness without its preconditions cannot go on"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
+use driver_local::{LocalDriver, LocalOptions};
+use driver_types::{CheckStatus, ContainerDriver};
+
+fn main() -> ExitCode {
+    let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
+    let own = state.is_none().then(|| tempfile::tempdir().unwrap());
+    let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
+    driver_conformance::main(vec![Arc::new(LocalFactory { state })])
+}
+
+#[derive(Debug)]
+struct LocalFactory {
+    state: PathBuf,
+}
+
+#[async_trait]
+impl DriverFactory for LocalFactory {
+    fn name(&self) -> &str {
+        "local"
+    }
+
+    async fn open(&self, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Unavailable> {
+        let options = LocalOptions::default()
+            .state_dir(&self.state)
+            .owner(&options.owner)
+            .deadlines(options.deadlines.clone());
+        let unavailable = |error: driver_types::DriverError| Unavailable(error.to_string());
+        let driver = LocalDriver::open(options).map_err(unavailable)?;
+        let checks = driver.preflight().await.map_err(unavailable)?.checks;
+        match checks.iter().find(|check| check.status == CheckStatus::Fail) {
+            None => Ok(Arc::new(driver)),
+            Some(failed) => Err(Unavailable(format!(
+                "{}; {}",
+                failed.message,
+                failed.remedy.as_deref().unwrap_or("no remedy is known")
+            ))),
+        }
+    }
+
+    async fn host_objects(&self, owner: &str) -> Option<Vec<String>> {
+        Some(owned_containers(&self.state, owner))
+    }
+}
+
+/// The directories of the owner's containers, finished or not.
+fn owned_containers(state: &Path, owner: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(state.join("containers")) else {
+        return Vec::new();
+    };
+    let wanted = format!("\"owner\":\"{owner}\"");
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let spec = fs::read_to_string(path.join("spec.json")).ok()?;
+            spec.contains(&wanted).then(|| path.display().to_string())
+        })
+        .collect()
+}
