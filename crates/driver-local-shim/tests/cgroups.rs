@@ -61,6 +61,34 @@ fn all_processes_are_in_them(#[case] init: bool) {
     place.nothing_left();
 }
 
+/// Version 2: cloned into it, killed as a whole, removed. No controller is needed for that.
+#[rstest]
+#[case(true)]
+#[case(false)]
+fn version_2(#[case] init: bool) {
+    if skipped() {
+        return;
+    }
+    let mut place = Place::new();
+    let Some(cgroup) = place.cgroup_v2() else {
+        return;
+    };
+    let mut task = place.script("grep '^0:' /proc/self/cgroup; (setsid sleep 1000 &); read line; exit 4");
+    task.init = init;
+    task.stdin = true;
+    task.cgroups = vec![cgroup.clone()];
+    let (shim, pid) = Shim::start(task);
+    until("output", || place.log().0 == "0::/\n");
+    let processes = fs::read_to_string(format!("{}/cgroup.procs", path(&cgroup))).unwrap();
+    assert!(
+        processes.lines().any(|line| line == pid.to_string()),
+        "{processes}"
+    );
+    driver_local_shim::close_stdin(&place.directory()).unwrap();
+    place.end(shim).code(4);
+    assert!(!Path::new(path(&cgroup)).exists());
+}
+
 #[test]
 fn a_lack_of_memory_is_told_before_the_end() {
     if skipped() {

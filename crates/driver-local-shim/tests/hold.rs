@@ -74,7 +74,7 @@ fn a_read_only_root_stays_so() {
             .count(),
         2
     );
-    drop(shim.socket);
+    shim.socket.shutdown(std::net::Shutdown::Both).unwrap();
     assert!(shim.child.wait().unwrap().success());
 }
 

@@ -87,7 +87,7 @@ fn kernel_interfaces_are_masked_or_read_only() {
     let script = "for f in keys timer_list sched_debug latency_stats kcore interrupts; do \
                     [ -e /proc/$f ] && head -c 1 /proc/$f | wc -c; done; \
                   ls /sys/firmware /proc/acpi /proc/scsi 2>/dev/null | grep -v ':$' | grep .; \
-                  echo h > /proc/sys/kernel/hostname; \
+                  for f in sys/kernel/hostname sys/kernel/domainname; do echo h > /proc/$f; done; \
                   mkdir /sys/x; mount | grep -E ' /(sys|proc/sys|proc) '";
     let mut task = place.script(script);
     task.process.capabilities = common::own_capabilities();
@@ -102,7 +102,7 @@ fn kernel_interfaces_are_masked_or_read_only() {
         "{ended:?}"
     );
     assert!(mounts.contains("proc on /proc/sys type proc (ro,"), "{ended:?}");
-    assert_eq!(ended.err.matches("Read-only file system").count(), 2, "{ended:?}");
+    assert_eq!(ended.err.matches("Read-only file system").count(), 3, "{ended:?}");
 }
 
 #[test]

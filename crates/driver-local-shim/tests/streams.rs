@@ -127,8 +127,7 @@ fn a_terminal(#[case] init: bool) {
     }
     let place = Place::new();
     let script = "stty -echo; readlink /proc/self/fd/0; [ -t 1 ] && echo terminal; stat -c '%F %U %a' /dev/console $(readlink /proc/self/fd/0); \
-                  trap 'stty size; echo resized' WINCH; echo ready; while read x || [ $? -gt 128 ]; do echo got $x; done; echo ended";
-    // A `read` that the signal interrupts is not the end of the input.
+                  trap 'stty size; echo resized' WINCH; echo ready; while [ \"$x\" != bye ]; do read x; [ -z \"$x\" ] || echo got $x; done; cat; echo ended";
     let mut task = place.script(script);
     task.tty = true;
     task.stdin = true;
@@ -148,6 +147,8 @@ fn a_terminal(#[case] init: bool) {
     until("the new size", || place.log().0.contains("33 44\r\nresized"));
     terminal.write_all(b"a line\n").unwrap();
     until("the line", || place.log().0.contains("got a line\r\n"));
+    terminal.write_all(b"bye\n").unwrap();
+    until("the end of the lines", || place.log().0.contains("got bye\r\n"));
     close_stdin(&place.directory()).unwrap();
     let ended = place.end(shim);
     assert!(ended.out.starts_with("/dev/pts/0\r\nterminal\r\n"), "{ended:?}");

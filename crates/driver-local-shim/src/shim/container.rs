@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use driver_local_shim::{NetworkNamespace, RunTask, Stage};
+use driver_local_shim::{NetworkNamespace, RunTask, Sandbox, Stage};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::setsid;
@@ -16,7 +16,7 @@ use crate::process::{self, Ids, Stdio};
 use crate::root::{Root, Terminal};
 use crate::status::Starting;
 use crate::sys::{self, Fork};
-use crate::{init, loopback};
+use crate::{init, loopback, userns};
 
 /// What the first process takes over from the shim.
 pub(crate) struct First<'a> {
@@ -49,7 +49,7 @@ impl First<'_> {
         }
         match sys::fork(0, None).at(Stage::Exec, || "starting the main process under init") {
             Ok(Fork::Child) => self.become_main(&ids, terminal.as_ref()),
-            Ok(Fork::Parent(main)) => self.become_init(&main, &ids),
+            Ok(Fork::Parent(main)) => self.become_init(&main, &ids, terminal.as_ref()),
             Err(failure) => self.status.fail(failure),
         }
     }
@@ -70,6 +70,11 @@ impl First<'_> {
 
     fn make(&mut self) -> Result<(Ids, Option<Terminal>)> {
         let sandbox = &self.task.sandbox;
+        if let Some(user) = &sandbox.user {
+            self.status.await_leave()?;
+            userns::close()?;
+            userns::become_root(user)?;
+        }
         // Limits first, so that all that follows is charged to the container; then the namespace, whose root is the
         // cgroup that this process is in.
         self.cgroups.join()?;
@@ -131,13 +136,20 @@ impl First<'_> {
     }
 
     /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
-    fn become_init(self, main: &sys::Child, ids: &Ids) -> ! {
+    fn become_init(self, main: &sys::Child, ids: &Ids, terminal: Option<&Terminal>) -> ! {
         let confined = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![self.exit.as_fd(), self.status.0.as_fd()];
+            // As long as init has them, a killed shim does not end who writes to them.
             kept.extend(self.held.iter().map(AsFd::as_fd));
+            kept.extend(terminal.iter().map(|terminal| terminal.master.as_fd()));
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine(&process::of_init(&self.task.process), ids)
+            process::confine(&process::of_init(&self.task.process), ids)?;
+            if self.task.sandbox.user.is_some() {
+                // Else a driver that is not root could not join the namespaces, for an exec.
+                userns::open()?;
+            }
+            Ok(())
         };
         if let Err(failure) = confined() {
             self.status.fail(failure);
@@ -194,12 +206,13 @@ pub(crate) fn leave_keyring() -> Result<()> {
 }
 
 /// The namespaces to begin in; that of cgroups is made after the cgroups are joined.
-pub(crate) fn namespace_flags(network: &NetworkNamespace) -> CloneFlags {
+pub(crate) fn namespace_flags(sandbox: &Sandbox) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
-    flags.set(CloneFlags::CLONE_NEWNET, *network == NetworkNamespace::New);
+    flags.set(CloneFlags::CLONE_NEWNET, sandbox.network == NetworkNamespace::New);
+    flags.set(CloneFlags::CLONE_NEWUSER, sandbox.user.is_some());
     flags
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use driver_local_shim::{ExecTask, Report, Stage};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::cgroups::Joinable;
@@ -28,8 +28,7 @@ pub(crate) fn exec(task: &ExecTask, driver: OwnedFd) -> ExitCode {
     };
     // Only the guard holds it now: it ends when the guard does.
     drop(driver);
-    let status = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-    let code = status.ok().flatten().and_then(|status| status.exit_status());
+    let code = child.wait().and_then(|status| status.exit_status());
     code.map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8))
 }
 

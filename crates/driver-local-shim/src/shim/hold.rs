@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use driver_local_shim::{HoldTask, Report, Stage};
 use nix::sched::{CloneFlags, unshare};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::failure::{At, Result};
 use crate::root::Root;
 use crate::run::tell;
+use crate::userns;
 
 /// Makes the root, enters it and stays until the driver closes the socket. `/proc/PID/root` of this process is the way in.
 pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
@@ -32,15 +32,14 @@ pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
 
 fn enter(task: &HoldTask) -> Result<()> {
     let sandbox = &task.sandbox;
-    unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace")?;
+    match &sandbox.user {
+        // It leaves this process dumpable: a driver that is not root may only look into such. Nothing of the container
+        // runs.
+        Some(user) => userns::enter(user)?,
+        None => unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace")?,
+    }
     let root = Root::begin(sandbox)?;
     root.add_empty_system()?;
     root.add_mounts(sandbox)?;
-    root.enter()?;
-    if sandbox.user.is_some() {
-        // A driver that is not root may only look into processes that are dumpable. Nothing of the container runs.
-        set_dumpable_behavior(DumpableBehavior::Dumpable)
-            .at(Stage::Privileges, || "access for the driver")?;
-    }
-    Ok(())
+    root.enter()
 }

@@ -24,6 +24,7 @@ mod status;
 mod streams;
 mod supervisor;
 mod sys;
+mod userns;
 
 fn main() -> std::process::ExitCode {
     start::main()

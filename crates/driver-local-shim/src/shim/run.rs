@@ -2,14 +2,15 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use driver_local_shim::{Cgroup, NetworkNamespace, Report, RunTask, SOCKET, Stage, encode, record};
+use driver_local_shim::{
+    Cgroup, NetworkNamespace, Report, RunTask, SOCKET, Stage, UserNamespace, encode, record,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::cgroups::{self, Joinable};
 use crate::clock::{boot_id, now_ms, start_time};
@@ -23,6 +24,7 @@ use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Child, Fork};
+use crate::userns;
 
 /// What is watched of a run, whether it has begun or not.
 pub(crate) struct Run {
@@ -75,7 +77,7 @@ fn begin(task: RunTask, driver: &OwnedFd) -> Result<(Supervisor, Report)> {
                 server,
                 cgroups: task.cgroups,
             };
-            Ok((Supervisor::new(run, begun.child.pidfd, begun.exit), report))
+            Ok((Supervisor::new(run, begun.child, begun.exit), report))
         }
         Err(failure) => {
             for name in [SOCKET, OUT, ERR] {
@@ -120,22 +122,21 @@ fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begu
         exit: their_exit,
         oom_score_adj: spare_from_oom(),
     };
-    let flags = container::namespace_flags(&task.sandbox.network).bits();
-    let child = match sys::fork(flags, first.cgroups.directory()).at(Stage::Namespaces, || "clone3")? {
-        Fork::Child => first.run(),
-        Fork::Parent(child) => child,
-    };
-    drop(first);
-    let begun = await_program(&watching, driver).and_then(|terminal| {
-        if let Some(terminal) = terminal {
-            streams.set_terminal(terminal)?;
-        }
-        let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
-        let pid = child.pid.as_raw_nonzero().get();
-        let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
-        directory.append(&record).at(Stage::Prepare, || "the journal")?;
-        Ok(start_time)
-    });
+    let child = clone(first)?;
+    let user = task.sandbox.user.as_ref();
+    let mapped = user.map_or(Ok(()), |user| map_users(&child, user, &watching));
+    let begun = mapped
+        .and_then(|()| await_program(&watching, driver))
+        .and_then(|terminal| {
+            if let Some(terminal) = terminal {
+                streams.set_terminal(terminal)?;
+            }
+            let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
+            let pid = child.pid.as_raw_nonzero().get();
+            let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
+            directory.append(&record).at(Stage::Prepare, || "the journal")?;
+            Ok(start_time)
+        });
     match begun {
         Ok(start_time) => {
             let begun = Begun {
@@ -147,10 +148,32 @@ fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begu
             Ok((begun, streams, server, log))
         }
         Err(failure) => {
-            end(&child);
+            child.kill();
+            child.wait();
             Err(failure)
         }
     }
+}
+
+/// Forks the container's first process into its namespaces.
+fn clone(first: First<'_>) -> Result<Child> {
+    let sandbox = &first.task.sandbox;
+    if sandbox.user.is_some() {
+        userns::open()?;
+    }
+    let flags = container::namespace_flags(sandbox).bits();
+    match sys::fork(flags, first.cgroups.directory())
+        .at(Stage::Namespaces, || "the container's namespaces")?
+    {
+        Fork::Child => first.run(),
+        Fork::Parent(child) => Ok(child),
+    }
+}
+
+fn map_users(child: &Child, user: &UserNamespace, watching: &Watching) -> Result<()> {
+    userns::write_maps(child.pid, user)?;
+    userns::close()?;
+    watching.give_leave()
 }
 
 /// Waits until the program is executed. The driver's end of the socket is watched: without it nobody wants the run.
@@ -173,20 +196,8 @@ fn await_program(watching: &Watching, driver: &OwnedFd) -> Result<Option<crate::
             .at(Stage::Prepare, || "the container's first process")?
         {
             Progress::Executing(terminal) => executing = Some(terminal),
-            Progress::Failed(Report::Failed {
-                stage,
-                exit_code,
-                errno,
-                message,
-            }) => {
-                return Err(Failure {
-                    stage,
-                    exit_code,
-                    errno,
-                    message,
-                });
-            }
-            Progress::Failed(_) | Progress::Closed => return executing.ok_or_else(container::died),
+            Progress::Failed(failure) => return Err(failure),
+            Progress::Closed => return executing.ok_or_else(container::died),
         }
     }
 }
@@ -195,12 +206,6 @@ fn is_closed(driver: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(driver, PollFlags::RDHUP)];
     let now = rustix::event::Timespec::default();
     poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
-}
-
-/// Ends a container, all of it, and waits for that.
-fn end(child: &Child) {
-    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
 }
 
 fn open_network(network: &NetworkNamespace) -> Result<Option<OwnedFd>> {

@@ -10,7 +10,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::failure::{Failure, Result};
+use crate::failure::{At, Failure, Result};
 use crate::root::Terminal;
 
 /// The longest message in a report.
@@ -27,7 +27,7 @@ pub(crate) enum Progress {
     /// Everything is made, and the program is about to be executed.
     Executing(Option<Terminal>),
     /// It failed.
-    Failed(Report),
+    Failed(Failure),
     /// All processes of the container have closed their end: by executing the program, or by dying.
     Closed,
 }
@@ -68,6 +68,14 @@ impl Starting {
         }
     }
 
+    /// Waits for leave to go on.
+    pub(crate) fn await_leave(&self) -> Result<()> {
+        match rustix::net::recv(&self.0, &mut [0], RecvFlags::empty()) {
+            Ok((1, _)) => Ok(()),
+            _ => Err(Failure::new(Stage::Namespaces, "the shim is gone")),
+        }
+    }
+
     /// Tells of a failure, and ends this process.
     pub(crate) fn fail(&self, mut failure: Failure) -> ! {
         let cut = failure.message.floor_char_boundary(MAX_MESSAGE);
@@ -79,6 +87,13 @@ impl Starting {
 }
 
 impl Watching {
+    /// Lets a process go on that waits for it.
+    pub(crate) fn give_leave(&self) -> Result<()> {
+        let sent = rustix::net::send(&self.0, &[1], SendFlags::NOSIGNAL);
+        sent.map(drop)
+            .at(Stage::Namespaces, || "the container's first process")
+    }
+
     /// The next packet; waits for it.
     pub(crate) fn receive(&self) -> io::Result<Progress> {
         let mut bytes = vec![0; 2 * MAX_MESSAGE];
@@ -101,7 +116,18 @@ impl Watching {
                     terminal.map(|(master, slave)| Terminal { master, slave }),
                 ))
             }
-            report => Ok(Progress::Failed(report)),
+            Report::Failed {
+                stage,
+                exit_code,
+                errno,
+                message,
+            } => Ok(Progress::Failed(Failure {
+                stage,
+                exit_code,
+                errno,
+                message,
+            })),
+            Report::Started { .. } => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! Watching a run: output into the log, requests, kills for memory, and the end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use driver_local_shim::{SOCKET, record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::cgroups;
 use crate::clock::now_ms;
 use crate::ending::Ending;
 use crate::run::Run;
 use crate::streams::{ERR, OUT};
+use crate::sys::Child;
 
 /// After this long without output its buffer is given back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const OOM_TICKS: u8 = 100;
 /// A run that has begun.
 pub(crate) struct Supervisor {
     run: Run,
-    pidfd: OwnedFd,
+    child: Child,
     /// Where init tells how the main process ended.
     exit: OwnedFd,
     buffer: Vec<u8>,
@@ -44,10 +44,10 @@ struct Ready {
 }
 
 impl Supervisor {
-    pub(crate) fn new(run: Run, pidfd: OwnedFd, exit: OwnedFd) -> Self {
+    pub(crate) fn new(run: Run, child: Child, exit: OwnedFd) -> Self {
         Self {
             run,
-            pidfd,
+            child,
             exit,
             buffer: Vec::new(),
             oom: false,
@@ -83,7 +83,7 @@ impl Supervisor {
 
     fn wait(&self) -> Ready {
         let streams = &self.run.streams;
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.child.pidfd, PollFlags::IN)];
         fds.extend(
             streams
                 .sources
@@ -161,29 +161,31 @@ impl Supervisor {
 
     /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, record.
     fn finish(mut self) {
+        let at = now_ms();
         let ending = self.ending();
         for source in (0..self.run.streams.sources.len()).rev() {
             while self.pump(source) {}
         }
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
-        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
-        let _ = self.run.directory.append(&record);
         for name in [SOCKET, OUT, ERR] {
             self.run.directory.remove(name);
         }
+        // The last thing: whoever reads it may begin the next run, as soon as this process has let go of the lock.
+        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
+        let _ = self.run.directory.append(&record);
     }
 
     fn ending(&self) -> Ending {
         let mut told = [0; 2];
-        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let status = self.child.wait();
         // Init has told before it ended; one that was killed could not.
         if matches!(rustix::io::read(&self.exit, &mut told), Ok(2)) {
             return Ending::from_bytes(told);
         }
         match status {
-            Ok(Some(status)) => Ending::of(status.exit_status(), status.terminating_signal()),
-            _ => Ending::of(None, Some(9)),
+            Some(status) => Ending::of(status.exit_status(), status.terminating_signal()),
+            None => Ending::of(None, Some(9)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 use rustix::mount::MountAttrFlags;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 /// What a fork gives to each of the two.
 pub(crate) enum Fork {
@@ -22,6 +22,21 @@ pub(crate) enum Fork {
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Ends it, and all of the pid namespace that it is the first of.
+    pub(crate) fn kill(&self) {
+        // It may have ended already.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Waits for its end; gives how it ended.
+    pub(crate) fn wait(&self) -> Option<WaitIdStatus> {
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+            .ok()
+            .flatten()
+    }
 }
 
 /// `clone3` as a fork: `namespaces` are flags `CLONE_NEW...`, `cgroup` is a directory of cgroup version 2 to begin in.

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -139,17 +140,36 @@ impl Place {
 
     /// A cgroup of version 1 for this test alone; `None` where there is no such hierarchy.
     pub fn cgroup(&mut self, controller: &str) -> Option<Cgroup> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let parent = format!("/sys/fs/cgroup/{controller}");
         if !Path::new(&parent).join("tasks").exists() {
             eprintln!("skipped: no cgroup of version 1 with {controller}");
             return None;
         }
+        let path = self.new_cgroup(&parent);
+        Some(Cgroup::V1(path))
+    }
+
+    /// A cgroup of version 2 for this test alone; `None` where there is no such hierarchy.
+    pub fn cgroup_v2(&mut self) -> Option<Cgroup> {
+        let parents = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+        let parent = parents
+            .iter()
+            .find(|parent| Path::new(parent).join("cgroup.procs").exists());
+        let Some(parent) = parent else {
+            eprintln!("skipped: no cgroup of version 2");
+            return None;
+        };
+        let path = self.new_cgroup(parent);
+        Some(Cgroup::V2(path))
+    }
+
+    fn new_cgroup(&mut self, parent: &str) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = PathBuf::from(format!("{parent}/shim-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         self.cgroups.push(path.clone());
-        Some(Cgroup::V1(path.to_str().unwrap().to_owned()))
+        path.to_str().unwrap().to_owned()
     }
 
     /// Runs a task to its end.
@@ -278,6 +298,8 @@ impl Ended {
 /// A spawned shim and the driver's end of its socket.
 pub struct Shim {
     pub child: Child,
+    /// Pid 1 of the container that it runs.
+    init: Option<i32>,
     pub socket: UnixStream,
 }
 
@@ -289,15 +311,29 @@ impl Shim {
     }
 
     pub fn idle() -> Self {
+        Self::idle_as(0)
+    }
+
+    /// A shim without a task, as another user.
+    pub fn idle_as(user: u32) -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_shim"))
+        // Another build of the shim, for example the static one, can be tested too.
+        let program =
+            std::env::var_os("DRIVER_LOCAL_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_shim").into());
+        let child = Command::new(program)
             .env_clear()
+            .uid(user)
+            .gid(user)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, socket }
+        Self {
+            child,
+            init: None,
+            socket,
+        }
     }
 
     pub fn report(&mut self) -> Report {
@@ -306,9 +342,21 @@ impl Shim {
 
     /// Spawns a run; gives the pid of its init as well.
     pub fn start(task: RunTask) -> (Self, i32) {
+        let (shim, pid, _) = Self::begin(task);
+        (shim, pid)
+    }
+
+    /// Spawns a run; gives the pid of its init and when that was started.
+    pub fn begin(task: RunTask) -> (Self, i32, u64) {
         let mut shim = Self::spawn(Task::Run(Box::new(task)));
         match shim.report() {
-            Report::Started { init_pid, .. } => (shim, init_pid),
+            Report::Started {
+                init_pid,
+                init_start_time,
+            } => {
+                shim.init = Some(init_pid);
+                (shim, init_pid, init_start_time)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -318,6 +366,19 @@ impl Shim {
         let mut bytes = Vec::new();
         self.socket.read_to_end(&mut bytes).unwrap();
         bytes
+    }
+}
+
+/// A test that fails leaves nothing behind.
+impl Drop for Shim {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            if let Some(init) = self.init.take() {
+                kill(init, 9);
+            }
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
+            let _ = self.child.wait();
+        }
     }
 }
 

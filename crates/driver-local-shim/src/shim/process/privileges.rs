@@ -5,7 +5,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
@@ -81,12 +81,13 @@ fn available(wanted: u64) -> Result<CapabilitySet> {
 fn limit(kept: CapabilitySet) -> rustix::io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        match capability_is_in_bounding_set(capability) {
-            Ok(true) if !kept.contains(capability) => remove_capability_from_bounding_set(capability)?,
-            Ok(_) => {}
+        if kept.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
             // Beyond the last one that this kernel knows.
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error),
+            other => other?,
         }
     }
     clear_ambient_capability_set()

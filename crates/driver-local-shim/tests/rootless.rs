@@ -1,0 +1,176 @@
+//! Containers of a user without rights, in a user namespace.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use common::{Place, Shim, skipped, until};
+use driver_local_shim::{
+    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, Report, Sandbox, Task, UserNamespace, encode,
+};
+use rstest::rstest;
+
+/// `nobody` runs the shim.
+const USER: u32 = 65534;
+
+fn place() -> Place {
+    let place = Place::new();
+    own(place.temp.path());
+    place
+}
+
+fn own(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path)
+            .unwrap()
+            .flatten()
+            .for_each(|entry| own(&entry.path()));
+    }
+}
+
+fn sandbox(place: &Place) -> Sandbox {
+    let map = IdMap {
+        inside: 0,
+        outside: USER,
+        count: 1,
+    };
+    Sandbox {
+        user: Some(UserNamespace {
+            uids: vec![map],
+            gids: vec![map],
+            by_helpers: false,
+        }),
+        ..place.sandbox()
+    }
+}
+
+fn spawn(task: Task) -> Shim {
+    let mut shim = Shim::idle_as(USER);
+    shim.socket.write_all(&encode(&task)).unwrap();
+    shim
+}
+
+#[rstest]
+fn a_run(#[values(true, false)] init: bool, #[values(true, false)] writable: bool) {
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let script = "id -u; cat /proc/self/uid_map; grep -E '^CapEff' /proc/self/status; echo x > /dev/null; ls /dev/null /dev/zero; \
+                  touch /data/file && echo written; touch /t/file && ls /t; hostname; exit 5";
+    let mut task = place.script(script);
+    task.init = init;
+    task.sandbox = sandbox(&place);
+    task.sandbox.root.writable = place.writable().filter(|_| writable);
+    task.sandbox.mounts.push(Mount {
+        target: "/t".to_owned(),
+        source: MountSource::Tmpfs {
+            bytes: 1 << 20,
+            mode: 0o755,
+        },
+        read_only: false,
+    });
+    let mut shim = spawn(Task::Run(Box::new(task)));
+    match shim.report() {
+        Report::Started { .. } => {}
+        other => panic!("{other:?}"),
+    }
+    let ended = place.end(shim);
+    ended.code(5);
+    let rest = ended
+        .out
+        .strip_prefix("0\n         0      65534          1\n")
+        .unwrap_or_else(|| panic!("{ended:?}"));
+    let written = if writable { "written\n" } else { "" };
+    assert_eq!(
+        rest,
+        format!("CapEff:\t0000000000000000\n/dev/null\n/dev/zero\n{written}file\ninside\n")
+    );
+    place.nothing_left();
+}
+
+#[test]
+fn a_held_root() {
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let mut sandbox = sandbox(&place);
+    sandbox.root.writable = place.writable();
+    let mut shim = spawn(Task::Hold(Box::new(HoldTask { sandbox })));
+    assert_eq!(shim.report(), Report::Ready);
+    let root = format!("/proc/{}/root", shim.child.id());
+    // As the driver would see it, who is not root either.
+    let seen = std::process::Command::new("/bin/busybox")
+        .args(["cat", &format!("{root}/etc/group")])
+        .uid_and_gid(USER)
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&seen.stdout).lines().count(),
+        3,
+        "{seen:?}"
+    );
+    shim.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    assert!(shim.child.wait().unwrap().success());
+}
+
+trait As {
+    fn uid_and_gid(&mut self, id: u32) -> &mut Self;
+}
+
+impl As for std::process::Command {
+    fn uid_and_gid(&mut self, id: u32) -> &mut Self {
+        use std::os::unix::process::CommandExt;
+        self.uid(id).gid(id)
+    }
+}
+
+#[rstest]
+fn an_exec(#[values(true, false)] init: bool) {
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let mut task = place.script("echo ready; sleep 1000");
+    task.sandbox = sandbox(&place);
+    task.init = init;
+    task.sandbox.mounts = ["/lib", "/lib64"]
+        .map(|path| Mount {
+            target: path.to_owned(),
+            source: MountSource::Bind(path.to_owned()),
+            read_only: true,
+        })
+        .to_vec();
+    let process = task.process.clone();
+    let mut shim = spawn(Task::Run(Box::new(task)));
+    let Report::Started {
+        init_pid,
+        init_start_time,
+    } = shim.report()
+    else {
+        panic!("it did not start");
+    };
+    until("the program", || place.log().0 == "ready\n");
+    let mut exec = spawn(Task::Exec(Box::new(ExecTask {
+        init_pid,
+        init_start_time,
+        user_namespace: true,
+        cgroups: Vec::new(),
+        process: Process {
+            argv: ["/bin/hostname".to_owned()].to_vec(),
+            ..process
+        },
+        guard_arguments: Vec::new(),
+    })));
+    assert_eq!(exec.report(), Report::Ready);
+    let rest = String::from_utf8_lossy(&exec.rest()).into_owned();
+    assert!(rest.contains("inside\n"), "{rest:?}");
+    common::kill(init_pid, 9);
+    place.end(shim).signal(9);
+}
