@@ -172,7 +172,7 @@ impl Supervisor {
             self.run.directory.remove(name);
         }
         // The last thing: whoever reads it may begin the next run, as soon as this process has let go of the lock.
-        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, now_ms());
+        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, at);
         let _ = self.run.directory.append(&record);
     }
 
