@@ -5,7 +5,7 @@
 //! the death. It writes at most ten of them in five seconds: this is a source beside the engine, not instead of it.
 //!
 //! Two ways to ask. [`KernelLog::take`] is for a run whose beginning or end the driver saw: what came since is of that
-//! run, and no clock is compared. [`KernelLog::is_told_between`] is for any other run, by time.
+//! run, and no clock is compared. [`KernelLog::told_between`] is for any other run, by time.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -72,17 +72,23 @@ impl KernelLog {
         self.read_on(|kills| kills.remove(container)).flatten().is_some()
     }
 
-    /// Whether it has within this time, in epoch milliseconds. The kernel's clock and the machine's drift apart: give
-    /// or take what they may.
-    pub(crate) fn is_told_between(&self, container: &str, from: u64, to: u64) -> bool {
-        let is_then = |micros: u64| (from..=to).contains(&epoch_ms(micros));
-        let is_ours = |oom: &Oom| oom.container == container && is_then(oom.micros);
-        if from < self.opened_at && self.earlier().iter().any(is_ours) {
-            return true;
-        }
-        self.read_on(|kills| kills.get(container).copied())
-            .flatten()
-            .is_some_and(is_then)
+    /// The last time that it has within this time, in epoch milliseconds, and after the kill `taken`: by the kernel's
+    /// clock, in microseconds. That clock and the machine's drift apart: give or take what they may.
+    pub(crate) fn told_between(
+        &self,
+        container: &str,
+        from: u64,
+        to: u64,
+        taken: Option<u64>,
+    ) -> Option<u64> {
+        let is_then = |micros: &u64| Some(*micros) > taken && (from..=to).contains(&epoch_ms(*micros));
+        let since = self.read_on(|kills| kills.get(container).copied()).flatten();
+        let before = (from < self.opened_at)
+            .then(|| self.earlier())
+            .unwrap_or_default();
+        let ours = before.iter().filter(|oom| oom.container == container);
+        let all = ours.map(|oom| oom.micros).chain(since);
+        all.filter(is_then).max()
     }
 
     /// A container is gone.

@@ -57,7 +57,9 @@ impl Memory {
                     started_at.saturating_sub(SLACK_MS),
                     ended_at.saturating_add(SLACK_MS),
                 );
-                log.is_told_between(&inspect.id, from, to)
+                let kill = log.told_between(&inspect.id, from, to, self.oom_kill);
+                self.oom_kill = kill.or(self.oom_kill);
+                kill.is_some()
             }
         };
         if found {

@@ -73,6 +73,9 @@ pub(crate) struct Memory {
     /// When it last ran out of memory, in epoch milliseconds: by the engine's event, or the end of the run for which
     /// the kernel's log says so.
     pub(crate) oom_at: Option<u64>,
+    /// The kill in the kernel's log, by its time there in microseconds, that was taken for the end of a run by time: a
+    /// run that follows at once must not take it again.
+    pub(crate) oom_kill: Option<u64>,
     /// When that was last told to those who listen.
     pub(crate) oom_told: Option<u64>,
     /// When this driver last asked for a start.
