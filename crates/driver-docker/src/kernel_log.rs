@@ -83,9 +83,11 @@ impl KernelLog {
     ) -> Option<u64> {
         let is_then = |micros: &u64| Some(*micros) > taken && (from..=to).contains(&epoch_ms(*micros));
         let since = self.read_on(|kills| kills.get(container).copied()).flatten();
-        let before = (from < self.opened_at)
-            .then(|| self.earlier())
-            .unwrap_or_default();
+        let before = if from < self.opened_at {
+            self.earlier()
+        } else {
+            &[]
+        };
         let ours = before.iter().filter(|oom| oom.container == container);
         let all = ours.map(|oom| oom.micros).chain(since);
         all.filter(is_then).max()
