@@ -90,7 +90,7 @@ impl Containers {
         Ok(found)
     }
 
-    /// The ids of all containers on disk. Those that have gone from there leave the cache.
+    /// The ids of all containers on disk.
     fn ids(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.layout.containers()) {
             Ok(entries) => entries,

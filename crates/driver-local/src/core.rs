@@ -1,11 +1,12 @@
 //! What all operations share: one driver's options, state directory, caches and seams to the kernel.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use driver_state::{KeyedGuard, KeyedMutex};
-use driver_types::{Capabilities, DriverError, Operation, Result};
+use driver_types::{Capabilities, DriverError, Operation, Result, Violation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::DRIVER_NAME;
@@ -50,6 +51,7 @@ impl Core {
     /// Opens the state directory. Runs nothing yet.
     pub(crate) fn open(options: LocalOptions) -> Result<Self> {
         driver_validation::validate_owner(&options.owner)?;
+        check_state_dir(&options.state_dir)?;
         let layout = Layout::new(&options.state_dir);
         layout.prepare().map_err(|error| unwritable(&error))?;
         let shim = Shim::load().map_err(|error| DriverError::internal(error.to_string()))?;
@@ -134,9 +136,9 @@ impl Core {
         self.shut_down.load(Ordering::Acquire)
     }
 
-    /// Refuses all later operations. Whether it was the first call.
-    pub(crate) fn shut_down(&self) -> bool {
-        !self.shut_down.swap(true, Ordering::AcqRel)
+    /// Refuses all later operations.
+    pub(crate) fn shut_down(&self) {
+        self.shut_down.store(true, Ordering::Release);
     }
 
     /// Waits for a container's turn, in the order of arrival in this driver, and against other drivers by a file lock.
@@ -167,6 +169,18 @@ impl Core {
     }
 }
 
+/// The shim gets paths as text, and has another working directory.
+fn check_state_dir(path: &Path) -> Result<()> {
+    if path.is_absolute() && path.to_str().is_some() {
+        return Ok(());
+    }
+    let message = format!("`{}` is not an absolute path in UTF-8", path.display());
+    let violation = Violation::new("/stateDir", message);
+    Err(DriverError::violations(vec![violation.with_hint(
+        "give one, by LocalOptions::state_dir or DRIVER_LOCAL_STATE",
+    )]))
+}
+
 /// The right to change a container, and how it was when the turn came.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -193,4 +207,25 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 fn lost(error: &tokio::task::JoinError) -> DriverError {
     DriverError::internal(format!("the work of the call was lost: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(b"state")]
+    #[case(b"")]
+    #[case(b"/state/\xff")]
+    fn a_state_directory_that_a_shim_could_not_find_is_refused(#[case] path: &[u8]) {
+        let options = LocalOptions::default().state_dir(OsStr::from_bytes(path));
+        let error = Core::open(options).expect_err("refused");
+        assert_eq!(error.violation_list()[0].pointer, "/stateDir");
+        assert!(error.to_string().contains("DRIVER_LOCAL_STATE"), "{error}");
+    }
 }

@@ -144,14 +144,14 @@ async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> 
     check_network(core, &config)?;
     loop {
         let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
-        let draft = Draft::begin(core, &id)?;
+        let mut draft = Draft::begin(core, &id)?;
         if let Some(request_id) = &config.request_id {
             match core
                 .names
                 .claim_request(request_id, &id)
                 .map_err(|error| unwritable(&error))?
             {
-                Claim::Won => {}
+                Claim::Won => draft.request_id = Some(request_id.clone()),
                 Claim::Taken(holder) => return same_request(core, &holder, request_id, &config).await,
                 Claim::Pending(holder) => {
                     drop(draft);
@@ -169,9 +169,8 @@ async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> 
             .claim_name(&name, &id)
             .map_err(|error| unwritable(&error))?
         {
-            Claim::Won => {}
+            Claim::Won => draft.name = Some(name.clone()),
             Claim::Taken(holder) | Claim::Pending(holder) => {
-                core.names.release("", config.request_id.as_deref(), &id);
                 let message = format!("the name `{name}` is taken by container {holder}");
                 return Err(DriverError::container_creation(message).permanent());
             }
@@ -226,8 +225,12 @@ async fn until_finished(core: &Core, id: &str) -> Result<()> {
 struct Draft {
     core: Arc<Core>,
     dir: ContainerDir,
+    id: String,
+    /// What it has claimed so far.
+    name: Option<String>,
+    request_id: Option<String>,
+    /// Held until it is a container.
     lock: Option<FileLock>,
-    keys: Option<(String, Option<String>, String)>,
 }
 
 impl Draft {
@@ -241,19 +244,19 @@ impl Draft {
         Ok(Self {
             core: Arc::clone(core),
             dir,
+            id: id.to_owned(),
+            name: None,
+            request_id: None,
             lock,
-            keys: Some((String::new(), None, id.to_owned())),
         })
     }
 
     async fn finish(mut self, core: &Arc<Core>, spec: Spec) -> Result<Unclaimed> {
-        self.keys = Some((spec.name.clone(), spec.config.request_id.clone(), spec.id.clone()));
         blocking(move || {
             self.write(&spec)?;
             let dir = self.core.layout.container(&spec.id);
             fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
-            // It is no draft any more, and its keys are its own.
-            drop(self.keys.take());
+            // It is no draft any more, and what it has claimed is its own.
             drop(self.lock.take());
             Ok(spec)
         })
@@ -289,14 +292,13 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let Some((name, request_id, id)) = self.keys.take() else {
+        if self.lock.is_none() {
             return;
-        };
-        if !name.is_empty() || request_id.is_some() {
-            self.core.names.release(&name, request_id.as_deref(), &id);
         }
+        let (name, request_id) = (self.name.as_deref(), self.request_id.as_deref());
+        self.core.names.release(name, request_id, &self.id);
         if let Err(error) = lifecycle::discard(&self.core, &self.dir) {
-            tracing::warn!(container = id, %error, "a container that was not finished is left for recover");
+            tracing::warn!(container = self.id, %error, "a container that was not finished is left for recover");
         }
     }
 }

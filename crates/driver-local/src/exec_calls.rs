@@ -185,6 +185,15 @@ impl CheckedRun for Checked {
             .core
             .upgrade()
             .ok_or_else(|| DriverError::internal("the driver is gone"))?;
+        // A start that was quick enough would have its health judged by the check of the run before.
+        let now = core.containers.find(self.container.id())?;
+        if now.running()?.number != self.run {
+            return Err(DriverError::invalid_state(
+                self.container.id(),
+                ContainerStatus::Exited,
+                [ContainerStatus::Running],
+            ));
+        }
         exec(&core, self.container.id(), spec).await
     }
 

@@ -95,8 +95,8 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
     driver_validation::validate_new_image_reference(reference)?;
     let turn = core.turn(id).await?;
     let (container, reference) = (turn.container.clone(), reference.to_owned());
-    let paused = container.live().is_some_and(|run| !run.paused);
-    if paused {
+    let freezes = container.live().is_some_and(|run| !run.paused);
+    if freezes {
         // What is written meanwhile would be in the image or not.
         let frozen = core.cgroups.freeze(id);
         frozen.map_err(|error| DriverError::internal(format!("container {id} cannot be frozen: {error}")))?;
@@ -112,7 +112,7 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
         )
     })
     .await;
-    if paused {
+    if freezes {
         let thawed = core.cgroups.thaw(id);
         thawed.map_err(|error| DriverError::internal(format!("container {id} cannot be thawed: {error}")))?;
     }

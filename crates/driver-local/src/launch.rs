@@ -8,14 +8,13 @@ use driver_local_shim::{
 };
 use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, SeccompProfile};
 
-use crate::capability_sets;
 use crate::container::Container;
 use crate::core::Core;
 use crate::seccomp;
 use crate::spec::Spec;
 
 /// What every process finds where neither image nor config say.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The size of /dev/shm, as Docker gives it.
 const SHM_BYTES: u64 = 64 << 20;
 
@@ -151,7 +150,7 @@ fn working_dir(spec: &Spec) -> &str {
 /// PATH, then the image's variables, then the config's, then those of an exec; the later wins.
 fn environment(spec: &Spec, exec: &Env, tty: bool) -> Vec<String> {
     let mut variables: BTreeMap<&str, &str> = BTreeMap::new();
-    variables.extend(PATH.split_once('='));
+    variables.insert("PATH", PATH);
     variables.insert("HOSTNAME", hostname(spec));
     if tty {
         variables.insert("TERM", "xterm");
@@ -173,7 +172,7 @@ fn environment(spec: &Spec, exec: &Env, tty: bool) -> Vec<String> {
 /// A process with the rights of this container and nothing to run yet.
 fn confined(spec: &Spec, user: &str) -> Process {
     let security = &spec.config.security;
-    let capabilities = capability_sets::resolve(security);
+    let capabilities = security.capabilities.mask();
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group.to_owned())),
         None => (user, None),
@@ -196,7 +195,7 @@ fn confined(spec: &Spec, user: &str) -> Process {
     }
 }
 
-/// A path of the state directory, which `LocalOptions` keeps to UTF-8.
+/// A path of the state directory, which `Core::open` keeps to UTF-8.
 fn text(path: &std::path::Path) -> String {
     path.to_string_lossy().into_owned()
 }

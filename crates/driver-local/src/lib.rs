@@ -21,7 +21,6 @@
 //! `docs/local-driver.md` has what the host needs and what is guaranteed; `docs/local-driver-design.md` how it works.
 
 mod attach;
-mod capability_sets;
 mod cgroups;
 mod container;
 mod containers;

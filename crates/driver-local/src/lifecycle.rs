@@ -52,15 +52,22 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
         }
         Err(error) => error,
     };
-    let cleaned = leave(container).and_then(|()| core.cgroups.remove(id));
+    let (cleaning, left) = (Arc::clone(core), container.clone());
+    let cleaned = blocking(move || clean(&cleaning, &left)).await;
     core.containers
         .record(container, &Record::StartFailed { run, at: now_ms() })?;
     Err(match cleaned {
         Ok(()) => failed,
-        Err(error) => failed.with_cleanup(DriverError::internal(format!(
-            "its cgroups or its place in the network stay: {error}"
-        ))),
+        Err(error) => failed.with_cleanup(error),
     })
+}
+
+/// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.
+pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
+    let id = container.id();
+    leave(container)
+        .and_then(|()| core.cgroups.remove(id))
+        .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
 }
 
 async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
@@ -219,7 +226,7 @@ fn thaw(core: &Core, container: &Container) -> Result<()> {
         Ok(()) => {}
         // It ended meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(frozen(container, "thaw", &error)),
+        Err(error) => return Err(refused(container, "thawed", &error)),
     }
     let resumed = Record::Resumed {
         run: run.number,
@@ -229,11 +236,8 @@ fn thaw(core: &Core, container: &Container) -> Result<()> {
     Ok(())
 }
 
-fn frozen(container: &Container, verb: &str, error: &io::Error) -> DriverError {
-    DriverError::internal(format!(
-        "container {} cannot be {verb}ed: {error}",
-        container.id()
-    ))
+fn refused(container: &Container, what: &str, error: &io::Error) -> DriverError {
+    DriverError::internal(format!("container {} cannot be {what}: {error}", container.id()))
 }
 
 /// Waits for the end of the run, or for the limit.
@@ -274,7 +278,7 @@ pub(crate) async fn remove_container(core: &Arc<Core>, id: &str, options: &Remov
 }
 
 /// Removes a container of any owner whose turn it is.
-pub(crate) async fn remove(core: &Core, turn: &Turn) -> Result<()> {
+pub(crate) async fn remove(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     let container = &turn.container;
     if let Some(run) = container.live() {
         let killing = Record::Killing {
@@ -288,23 +292,21 @@ pub(crate) async fn remove(core: &Core, turn: &Turn) -> Result<()> {
     }
     core.containers
         .record(container, &Record::Removing { at: now_ms() })?;
-    finish_removal(core, container)
+    let (core, container) = (Arc::clone(core), container.clone());
+    blocking(move || finish_removal(&core, &container)).await
 }
 
-/// Removes what is on disk of a container without processes. Can be repeated.
+/// Removes what is left of a container without processes. Blocks; can be repeated.
 pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
-    leave(container).map_err(|error| {
-        DriverError::container_remove(id, format!("it cannot leave its network: {error}"))
-    })?;
-    core.cgroups.remove(id).map_err(|error| {
-        DriverError::container_remove(id, format!("its cgroups cannot be removed: {error}"))
+    clean(core, container).map_err(|error| {
+        DriverError::container_remove(id, "what it had in the kernel stays").with_source(error)
     })?;
     core.health.forget(id);
     let spec = &container.spec;
     let names = crate::names::Names::new(&core.layout, &spec.owner);
     discard(core, &container.dir).map_err(|error| unwritable(&error))?;
-    names.release(&spec.name, spec.config.request_id.as_deref(), id);
+    names.release(Some(&spec.name), spec.config.request_id.as_deref(), id);
     // Tells those who listen.
     core.containers.look(id)?;
     Ok(())
@@ -331,7 +333,7 @@ pub(crate) async fn pause_container(core: &Arc<Core>, id: &str) -> Result<()> {
         if let Err(error) = core.cgroups.freeze(container.id()) {
             // It may have ended meanwhile.
             core.containers.find(container.id())?.check(Action::Pause)?;
-            return Err(frozen(container, "freez", &error));
+            return Err(refused(container, "frozen", &error));
         }
         core.containers
             .record(container, &Record::Paused { run, at: now_ms() })?;

@@ -58,9 +58,10 @@ impl Names {
     }
 
     /// Lets the keys of a container go, if they are its own.
-    pub(crate) fn release(&self, name: &str, request_id: Option<&str>, id: &str) {
+    pub(crate) fn release(&self, name: Option<&str>, request_id: Option<&str>, id: &str) {
+        let name = name.map(|name| self.path('n', name));
         let request = request_id.map(|request_id| self.path('r', &hex(request_id)));
-        for path in std::iter::once(self.path('n', name)).chain(request) {
+        for path in name.into_iter().chain(request) {
             if fs::read_link(&path).is_ok_and(|target| target.as_os_str() == id) {
                 // Somebody else may have swept it meanwhile.
                 let _ = fs::remove_file(path);
@@ -149,9 +150,9 @@ mod tests {
         assert_eq!(names.claim_name("web", &b).unwrap(), Claim::Pending(a.clone()));
         fs::rename(layout.unfinished(&a).path(), layout.container(&a).path()).unwrap();
         assert_eq!(names.claim_name("web", &b).unwrap(), Claim::Taken(a.clone()));
-        names.release("web", None, &b);
+        names.release(Some("web"), None, &b);
         assert_eq!(names.claim_name("web", &b).unwrap(), Claim::Taken(a.clone()));
-        names.release("web", None, &a);
+        names.release(Some("web"), None, &a);
         assert_eq!(names.claim_name("web", &b).unwrap(), Claim::Won);
         // The maker of b died before it had a directory.
         drop(lock);

@@ -31,12 +31,10 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
             turn => turn?,
         };
-        let Some(container) = settle(core, &turn)? else {
+        let settling = Arc::clone(core);
+        let Some(container) = blocking(move || settle(&settling, &turn)).await? else {
             continue;
         };
-        if container.live().is_none() {
-            lifecycle::leave(&container).map_err(|error| unreadable(&error))?;
-        }
         let instance = describe(core, &container);
         match container.status() {
             ContainerStatus::Dead | ContainerStatus::Removing => report.orphaned.push(ObjectRef {
@@ -71,6 +69,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
 }
 
 /// Brings a container whose turn it is to a state that its journal tells truly. `None` where its removal was finished.
+/// Blocks.
 fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
     let container = &turn.container;
     let id = container.id();
@@ -82,7 +81,7 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         && !container.dir.has_shim()
     {
         // Its driver was killed between the record and the shim's first word.
-        core.cgroups.remove(id).map_err(|error| unreadable(&error))?;
+        lifecycle::clean(core, container)?;
         core.containers
             .record(container, &Record::StartFailed { run, at: now_ms() })?;
     }
@@ -93,7 +92,7 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         if same_boot && process::signal(run, Signal::KILL).is_ok_and(|was_there| was_there) {
             tracing::warn!(container = id, "its shim is gone; its processes were killed");
         }
-        core.cgroups.remove(id).map_err(|error| unreadable(&error))?;
+        lifecycle::clean(core, container)?;
         // The shim may have written the end just before its own.
         let now = core.containers.find(id)?;
         if now.unfinished().is_some() {
@@ -104,7 +103,11 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
             core.containers.record(&now, &lost)?;
         }
     }
-    core.containers.look(id)
+    let settled = core.containers.look(id)?;
+    if let Some(ended) = settled.as_ref().filter(|container| container.live().is_none()) {
+        lifecycle::clean(core, ended)?;
+    }
+    Ok(settled)
 }
 
 /// Removes what makers that died have left.

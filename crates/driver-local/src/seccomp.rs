@@ -13,9 +13,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use driver_local_shim::Bpf;
+use driver_types::LinuxCapabilities;
 use nix::errno::Errno;
-
-use crate::capability_sets;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("the system call filter knows x86_64 and aarch64 only: add this architecture to seccomp.rs");
@@ -56,7 +55,7 @@ pub(crate) fn default_filter(capabilities: u64) -> Arc<Bpf> {
     static FILTERS: Mutex<BTreeMap<u64, Arc<Bpf>>> = Mutex::new(BTreeMap::new());
     let guarding = profile::WITH_CAPABILITY
         .iter()
-        .fold(0, |mask, (name, _)| mask | capability_sets::bit(name));
+        .fold(0, |mask, (name, _)| mask | bit(name));
     let capabilities = capabilities & guarding;
     let mut filters = FILTERS.lock().unwrap_or_else(PoisonError::into_inner);
     let filter = filters
@@ -96,7 +95,7 @@ fn verdicts(architecture: &Architecture, capabilities: u64) -> BTreeMap<u32, Ver
     // Its flags are in memory, where a filter cannot see them. C libraries fall back to clone on ENOSYS.
     set("clone3", Verdict::Refuse(Errno::ENOSYS));
     for (capability, names) in profile::WITH_CAPABILITY {
-        if capabilities & capability_sets::bit(capability) != 0 {
+        if capabilities & bit(capability) != 0 {
             set(names, Verdict::Allow);
         }
     }
@@ -223,4 +222,9 @@ fn encode(program: &[Instruction]) -> Bpf {
         bytes
     });
     Bpf(bytes.collect())
+}
+
+/// The bit of a capability in a mask; none for a name that does not exist.
+fn bit(capability: &str) -> u64 {
+    LinuxCapabilities::number(capability).map_or(0, |number| 1 << number)
 }

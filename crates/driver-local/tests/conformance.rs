@@ -15,13 +15,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
 use driver_local::{LocalDriver, LocalOptions};
-use driver_types::{CheckStatus, ContainerDriver};
+use driver_types::{CheckStatus, ContainerDriver, ShutdownMode};
 
 fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
     let own = state.is_none().then(|| tempfile::tempdir().unwrap());
     let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
-    driver_conformance::main(vec![Arc::new(LocalFactory { state })])
+    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory { state: state.clone() })]);
+    drop(own);
+    remove_bridges(&state);
+    verdict
+}
+
+/// A driver of any state directory removes the bridges of those that are gone.
+fn remove_bridges(gone: &Path) {
+    if gone.exists() {
+        return;
+    }
+    let other = tempfile::tempdir().unwrap();
+    let driver = LocalDriver::open(LocalOptions::default().state_dir(other.path())).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(driver.shutdown(ShutdownMode::Leave)).unwrap();
 }
 
 #[derive(Debug)]
@@ -54,7 +68,9 @@ impl DriverFactory for LocalFactory {
     }
 
     async fn host_objects(&self, owner: &str) -> Option<Vec<String>> {
-        Some(owned_containers(&self.state, owner))
+        let mut found = owned_containers(&self.state, owner);
+        found.extend(owned_networks(&self.state, owner));
+        Some(found)
     }
 }
 
@@ -69,6 +85,25 @@ fn owned_containers(state: &Path, owner: &str) -> Vec<String> {
             let path = entry.ok()?.path();
             let spec = fs::read_to_string(path.join("spec.json")).ok()?;
             spec.contains(&wanted).then(|| path.display().to_string())
+        })
+        .collect()
+}
+
+/// The bridges of the owner's networks, and what the host's book has for them.
+fn owned_networks(state: &Path, owner: &str) -> Vec<String> {
+    let anchor = format!("{}/networks/{owner}/", state.display());
+    let Ok(books) = fs::read_dir("/run/openagent-networks") else {
+        return Vec::new();
+    };
+    books
+        .filter_map(|book| fs::read_to_string(book.ok()?.path()).ok())
+        .flat_map(|book| {
+            let anchored = book.split("\"anchor\":\"").skip(1);
+            let paths = anchored.filter_map(|rest| rest.split('"').next());
+            paths
+                .filter(|path| path.starts_with(&anchor))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         })
         .collect()
 }

@@ -34,6 +34,7 @@ mod health;
 mod image;
 mod instance;
 pub mod labels;
+mod linux_capability;
 mod logs;
 mod mount;
 mod network;

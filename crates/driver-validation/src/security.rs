@@ -1,55 +1,11 @@
-//! Rules for security options, and the names of Linux capabilities.
+//! Rules for security options.
 
 use driver_types::{LinuxCapabilities, SecurityOptions};
 
 use crate::report::{At, Report, Show};
 use crate::text::user;
 
-/// capabilities(7), without the `CAP_` prefix.
-const CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
-const ALL: &str = "ALL";
+const ALL: &str = LinuxCapabilities::ALL;
 
 pub(crate) fn security(report: &mut Report, at: At<'_>, options: &SecurityOptions) {
     user(report, format_args!("{at}/user"), &options.user);
@@ -84,7 +40,7 @@ fn canonical_name(name: &str) -> Option<&'static str> {
     if bare.eq_ignore_ascii_case(ALL) {
         return Some(ALL);
     }
-    CAPABILITIES
+    LinuxCapabilities::NAMES
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(bare))
 }

@@ -24,7 +24,9 @@ fn rules(pages: &Pages) -> String {
     for bridge in &pages.bridges {
         let (name, subnet) = (&bridge.name, bridge.subnet);
         // Writing into a String does not fail.
-        let _ = writeln!(within, "iifname \"{name}\" oifname \"{name}\" accept");
+        // Also by way of the gateway.
+        let verdict = if bridge.is_default { "drop" } else { "accept" };
+        let _ = writeln!(within, "iifname \"{name}\" oifname \"{name}\" {verdict}");
         let _ = writeln!(masked, "ip saddr 127.0.0.0/8 oifname \"{name}\" masquerade");
         if bridge.internal {
             let _ = writeln!(internal, "iifname \"{name}\" drop\noifname \"{name}\" drop");

@@ -20,7 +20,7 @@ pub(crate) fn assign(pages: &Pages, config: &ContainerConfig) -> Result<Vec<Publ
 }
 
 fn one(pages: &Pages, assigned: &[PublishedPort], mapping: &PortMapping) -> Result<PublishedPort, String> {
-    let host_ip = mapping.host_ip.as_deref().unwrap_or(PortMapping::DEFAULT_HOST_IP);
+    let host_ip = mapping.effective_host_ip();
     let ip: Ipv4Addr = host_ip.parse().map_err(|_| {
         format!("ports can be published on IPv4 addresses of the host only, not on `{host_ip}`")
     })?;

@@ -57,9 +57,7 @@ fn interpret(program: &[Instruction], call: &Call) -> u32 {
 
 /// What both architectures answer; panics when they differ, or neither has the call.
 fn answer(name: &str, argument: u64, capabilities: &[&str]) -> u32 {
-    let capabilities = capabilities
-        .iter()
-        .fold(0, |mask, name| mask | capability_sets::bit(name));
+    let capabilities = capabilities.iter().fold(0, |mask, name| mask | bit(name));
     let answers: BTreeSet<u32> = [X86_64, AARCH64]
         .iter()
         .filter_map(|architecture| {
@@ -255,7 +253,7 @@ fn every_number_gets_its_verdict() {
 #[test]
 fn the_profile_names_system_calls_that_exist() {
     let guarded = profile::WITH_CAPABILITY.iter().flat_map(|(capability, names)| {
-        assert_ne!(capability_sets::bit(capability), 0, "{capability}");
+        assert_ne!(bit(capability), 0, "{capability}");
         names.split_whitespace()
     });
     for name in profile::ALLOWED.split_whitespace().chain(guarded) {
@@ -266,9 +264,9 @@ fn the_profile_names_system_calls_that_exist() {
 
 #[test]
 fn filters_are_made_once_for_the_capabilities_that_matter() {
-    let chown = default_filter(capability_sets::bit("CHOWN"));
+    let chown = default_filter(bit("CHOWN"));
     assert!(Arc::ptr_eq(&chown, &default_filter(0)));
-    assert_ne!(chown, default_filter(capability_sets::bit("SYS_ADMIN")));
+    assert_ne!(chown, default_filter(bit("SYS_ADMIN")));
 }
 
 /// The kernel takes the program, and a thread under it can work but not leave its namespaces.

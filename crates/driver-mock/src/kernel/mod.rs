@@ -21,7 +21,7 @@ use driver_types::{ResourceLimits, Signal};
 pub(crate) use limits::MIB;
 pub(crate) use mounts::{MountPlan, add_mount_points};
 pub(crate) use process::{Disposition, End, Environment, Process, ProcessSpec, Role, environment};
-pub(crate) use security::{Privileges, User, capability_number, find_user};
+pub(crate) use security::{Privileges, User, find_user};
 pub(crate) use stdio::{Output, Pipe, Stdio, Terminal, frame};
 pub(crate) use task::{Context, run};
 

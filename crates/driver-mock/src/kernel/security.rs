@@ -4,75 +4,6 @@ use driver_types::{SeccompProfile, SecurityOptions};
 
 use crate::fs::{Credentials, Errno, View};
 
-/// Linux capabilities in the order of their numbers.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
-/// What containers have unless they drop it: Docker's default set.
-const DEFAULT_MASK: u64 = 0xa804_25fb;
-
-/// The number of a capability, named with or without `CAP_`.
-pub(crate) fn capability_number(name: &str) -> Option<u32> {
-    let name = name.strip_prefix("CAP_").unwrap_or(name);
-    NAMES
-        .iter()
-        .position(|known| *known == name)
-        .map(|number| number as u32)
-}
-
-/// The capabilities that a container may have at most.
-pub(crate) fn mask_of(security: &SecurityOptions) -> u64 {
-    let all = (1 << NAMES.len()) - 1;
-    let bits = |names: &[String]| {
-        names.iter().fold(0, |mask, name| match name.as_str() {
-            "ALL" => all,
-            name => mask | capability_number(name).map_or(0, |number| 1 << number),
-        })
-    };
-    DEFAULT_MASK & !bits(&security.capabilities.drop) | bits(&security.capabilities.add)
-}
-
 /// Who a process is and what it may do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Privileges {
@@ -90,7 +21,7 @@ pub(crate) struct Privileges {
 
 impl Privileges {
     pub(crate) fn new(user: &User, security: &SecurityOptions) -> Self {
-        let bounding = mask_of(security);
+        let bounding = security.capabilities.mask();
         Self {
             credentials: Credentials {
                 uid: user.uid,
@@ -197,7 +128,7 @@ mod tests {
     #[case(&["ALL"], &[], 0)]
     #[case(&["ALL"], &["NET_ADMIN"], 0x1000)]
     #[case(&["ALL"], &["CAP_NET_ADMIN"], 0x1000)]
-    #[case(&[], &[], DEFAULT_MASK)]
+    #[case(&[], &[], LinuxCapabilities::DEFAULT_MASK)]
     #[case(&["CHOWN"], &["SYS_ADMIN"], 0xa804_25fa | 1 << 21)]
     fn masks(#[case] drop: &[&str], #[case] add: &[&str], #[case] mask: u64) {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -208,7 +139,7 @@ mod tests {
             },
             ..SecurityOptions::default()
         };
-        assert_eq!(mask_of(&security), mask);
+        assert_eq!(security.capabilities.mask(), mask);
     }
 
     #[test]

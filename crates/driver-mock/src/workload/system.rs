@@ -1,8 +1,9 @@
 //! `try`: system calls that a container must not get.
 
+use driver_types::LinuxCapabilities;
+
 use super::{Answer, Workload};
 use crate::fs::Errno;
-use crate::kernel::capability_number;
 
 impl Workload {
     pub(super) fn system_call(&self, name: &str) -> Answer {
@@ -13,7 +14,7 @@ impl Workload {
             return Answer::Silent;
         };
         let has = |capability: &str| {
-            capability_number(capability).is_some_and(|number| privileges.credentials.has(number))
+            LinuxCapabilities::number(capability).is_some_and(|number| privileges.credentials.has(number))
         };
         let needs = |capability: &str| {
             if has(capability) {
