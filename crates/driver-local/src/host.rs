@@ -1,13 +1,19 @@
 //! What this host can give: capabilities and preflight, from what was found on it.
 
+mod preflight;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use driver_types::{
-    Capabilities, Capability as C, CheckStatus, DriverError, Preflight, PreflightCheck, ResourceLimits,
+    Capabilities, Capability as C, CheckStatus, DriverError, LinuxCapabilities, Preflight, ResourceLimits,
     Result, Support, SupportLevel,
 };
 use driver_validation::Capacity;
+use rustix::io::Errno;
+use rustix::mount::{FsOpenFlags, fsopen};
 
 use crate::cgroups::{Cgroups, Held};
 use crate::layout::Layout;
@@ -16,33 +22,46 @@ use crate::layout::Layout;
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     is_root: bool,
+    /// Those in effect, as a bit mask.
+    capabilities: u64,
     cgroups: String,
     held: Held,
     kernel: String,
-    overlay: bool,
+    /// Or why there is none.
+    overlay: Result<(), String>,
     seccomp: bool,
     /// The program that bridges need and this host lacks.
     missing: Option<&'static str>,
+    memfd_exec: bool,
     cores: f64,
     memory_mib: Option<u64>,
+    pid_max: Option<u64>,
+    state_dir: PathBuf,
     disk_mib: Option<u64>,
+    disk_free_mib: Option<u64>,
 }
 
 impl Host {
     /// Looks at the host. Changes nothing.
     pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout) -> Self {
         let kernel = rustix::system::uname();
+        let (disk_mib, disk_free_mib) = disk_mib(layout.root());
         Self {
             is_root: rustix::process::geteuid().is_root(),
+            capabilities: effective_capabilities(),
             cgroups: cgroups.name().to_owned(),
             held: cgroups.held(),
             kernel: kernel.release().to_string_lossy().into_owned(),
-            overlay: has_file_system("overlay"),
+            overlay: overlay(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             missing: ["ip", "nft"].into_iter().find(|program| !has_program(program)),
-            cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
+            memfd_exec: memfd_exec(),
+            cores: cores(),
             memory_mib: memory_mib(),
-            disk_mib: disk_mib(layout.root()),
+            pid_max: pid_max(),
+            state_dir: layout.root().to_owned(),
+            disk_mib,
+            disk_free_mib,
         }
     }
 
@@ -52,13 +71,18 @@ impl Host {
             cpu: Some(self.cores),
             memory: self.memory_mib,
             disk: self.disk_mib,
-            pids: None,
+            pids: self.pid_max,
         }
     }
 
     /// Whether containers can have bridges.
     pub(crate) fn has_bridges(&self) -> bool {
         self.networks().level == SupportLevel::Native
+    }
+
+    /// Whether this process has a Linux capability.
+    fn is_capable(&self, name: &str) -> bool {
+        LinuxCapabilities::number(name).is_some_and(|number| self.capabilities & (1 << number) != 0)
     }
 
     fn networks(&self) -> Support {
@@ -95,7 +119,25 @@ impl Host {
             .with(C::MemoryLimit, self.held.memory.clone())
             .with(C::PidsLimit, self.held.pids.clone())
             .with(C::Pause, self.held.freezer.clone())
-            .with(C::UpdateResources, self.held.memory.clone())
+            .with(C::UpdateResources, self.updates())
+    }
+
+    fn updates(&self) -> Support {
+        let Held {
+            cpu, memory, pids, ..
+        } = &self.held;
+        let held = [("cpu", cpu), ("memory", memory), ("pids", pids)].into_iter();
+        let held: Vec<&str> = held
+            .filter(|(_, support)| support.is_supported())
+            .map(|(name, _)| name)
+            .collect();
+        match held.as_slice() {
+            [] => Support::none("no limit of a container can be held here (see cpuLimit)"),
+            held => Support::emulated(format!(
+                "{} of a container that runs; its writable layer keeps its size",
+                held.join(", ")
+            )),
+        }
     }
 
     /// Refuses where no container can be made at all.
@@ -115,88 +157,22 @@ impl Host {
 
     /// What the host has and lacks, with remedies.
     pub(crate) fn preflight(&self) -> Preflight {
-        let bridges = self.networks();
-        let limits = [
-            ("networks", &bridges),
-            ("cpu limit", &self.held.cpu),
-            ("memory limit", &self.held.memory),
-            ("process limit", &self.held.pids),
-            ("freezer", &self.held.freezer),
-        ];
-        let mut checks = vec![
-            check(
-                "privilege",
-                self.is_root,
-                "this process is root",
-                "this process is not root",
-                "run as root: containers of other users need user namespaces, which this driver does not set up",
-            ),
-            check(
-                "overlay",
-                self.overlay,
-                "the kernel has the overlay file system",
-                "the kernel has no overlay file system",
-                "load the module overlay, or use a kernel of 5.11 or later that has it",
-            ),
-            check(
-                "seccomp",
-                self.seccomp,
-                "the kernel filters system calls",
-                "the kernel does not filter system calls",
-                "use a kernel with CONFIG_SECCOMP_FILTER",
-            ),
-            PreflightCheck {
-                name: "kernel".to_owned(),
-                status: CheckStatus::Ok,
-                message: format!("Linux {}, {}", self.kernel, self.cgroups),
-                remedy: None,
-            },
-        ];
-        checks.push(self.forwarding());
-        checks.extend(limits.map(|(name, support)| of_support(name, support)));
-        Preflight { checks }
-    }
-
-    fn forwarding(&self) -> PreflightCheck {
-        let on = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
-        let message = match on {
-            true => "net.ipv4.ip_forward is on",
-            false => "net.ipv4.ip_forward is off; the driver turns it on when a container joins a network",
-        };
-        PreflightCheck {
-            name: "forwarding".to_owned(),
-            status: CheckStatus::Ok,
-            message: message.to_owned(),
-            remedy: None,
-        }
+        preflight::of(self)
     }
 }
 
-fn check(name: &str, holds: bool, good: &str, bad: &str, remedy: &str) -> PreflightCheck {
-    PreflightCheck {
-        name: name.to_owned(),
-        status: if holds { CheckStatus::Ok } else { CheckStatus::Fail },
-        message: if holds { good } else { bad }.to_owned(),
-        remedy: (!holds).then(|| remedy.to_owned()),
+/// Why no overlay can be mounted, if so. To ask loads the kernel's module, as mounting one would.
+fn overlay() -> Result<(), String> {
+    match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
+        Ok(_) => Ok(()),
+        Err(Errno::NODEV) => Err("the kernel has no overlay file system".to_owned()),
+        Err(error) => Err(format!("an overlay file system cannot be mounted: {error}")),
     }
 }
 
-fn of_support(name: &str, support: &Support) -> PreflightCheck {
-    let is_native = support.level == SupportLevel::Native;
-    PreflightCheck {
-        name: name.to_owned(),
-        status: if is_native {
-            CheckStatus::Ok
-        } else {
-            CheckStatus::Warn
-        },
-        message: if is_native {
-            "held by the kernel".to_owned()
-        } else {
-            format!("{}", support.level)
-        },
-        remedy: support.reason.clone(),
-    }
+/// Whether a memfd may be executed; a kernel that does not know the setting allows it.
+fn memfd_exec() -> bool {
+    fs::read_to_string("/proc/sys/vm/memfd_noexec").map_or(true, |text| text.trim() == "0")
 }
 
 fn has_program(name: &str) -> bool {
@@ -204,11 +180,22 @@ fn has_program(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
-fn has_file_system(name: &str) -> bool {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    known
-        .lines()
-        .any(|line| line.split_whitespace().next_back() == Some(name))
+fn effective_capabilities() -> u64 {
+    rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits())
+}
+
+/// How many processors this process, and so its containers, may run on.
+fn cores() -> f64 {
+    let allowed = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+    f64::from(allowed.max(1))
+}
+
+fn pid_max() -> Option<u64> {
+    fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn memory_mib() -> Option<u64> {
@@ -218,7 +205,11 @@ fn memory_mib() -> Option<u64> {
     Some(kib / 1024)
 }
 
-fn disk_mib(path: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(path).ok()?;
-    Some(found.f_blocks.saturating_mul(found.f_frsize) / ResourceLimits::MIB)
+/// MiB of the file system of a path: all of it, and what is free.
+fn disk_mib(path: &Path) -> (Option<u64>, Option<u64>) {
+    let Ok(found) = rustix::fs::statvfs(path) else {
+        return (None, None);
+    };
+    let mib = |blocks: u64| Some(blocks.saturating_mul(found.f_frsize) / ResourceLimits::MIB);
+    (mib(found.f_blocks), mib(found.f_bavail))
 }

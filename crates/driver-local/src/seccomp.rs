@@ -198,7 +198,16 @@ fn decide(verdict: Verdict) -> Vec<Instruction> {
             allow,
         ],
         Verdict::Personality => one_of(&profile::PERSONALITIES, allow, refuse(Errno::EPERM)),
-        Verdict::Socket => one_of(&profile::REFUSED_FAMILIES, refuse(Errno::EPERM), allow),
+        Verdict::Socket => {
+            let mut program = one_of(&profile::REFUSED_FAMILIES, refuse(Errno::EPERM), allow);
+            let known = program.len() - 1;
+            let unknown = [
+                branch(GREATER_OR_EQUAL, profile::UNKNOWN_FAMILY, 0, 1),
+                refuse(Errno::EPERM),
+            ];
+            program.splice(known..known, unknown);
+            program
+        }
     }
 }
 

@@ -67,5 +67,9 @@ pub(super) const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
 /// Linux and a 32-bit Linux, each with and without UNAME26, and the question for the current value.
 pub(super) const PERSONALITIES: [u32; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
 
-/// AF_ALG, cryptography in the kernel, and AF_VSOCK, which no network namespace confines.
-pub(super) const REFUSED_FAMILIES: [u32; 2] = [38, 40];
+/// AF_ALG, cryptography in the kernel; AF_VSOCK, which no network namespace confines; and what Linux has given up: DECnet,
+/// ECONET, ATMSVC, IRDA, WANPIPE, ISDN and CAIF.
+pub(super) const REFUSED_FAMILIES: [u32; 9] = [38, 40, 12, 19, 20, 23, 25, 34, 37];
+
+/// The first family after those that the profile knows, of which the last is AF_MCTP.
+pub(super) const UNKNOWN_FAMILY: u32 = 46;

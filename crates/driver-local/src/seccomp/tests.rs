@@ -185,6 +185,9 @@ fn a_capability_allows_its_calls(#[case] capability: &str, #[case] call: &str) {
 #[case::netlink("socket", 16, ALLOWED)]
 #[case::alg("socket", 38, EPERM)]
 #[case::vsock("socket", 40, EPERM)]
+#[case::given_up("socket", 12, EPERM)]
+#[case::newest("socket", 45, ALLOWED)]
+#[case::newer("socket", 46, EPERM)]
 #[case::vsock_with_bits_that_the_kernel_ignores("socket", 1 << 32 | 40, EPERM)]
 fn arguments(#[case] call: &str, #[case] argument: u64, #[case] expected: u32) {
     assert_eq!(answer(call, argument, &[]), expected);

@@ -1,7 +1,6 @@
 //! New mounts by descriptor.
 
 use std::fmt::Display;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use driver_local_shim::Stage;
@@ -10,7 +9,10 @@ use rustix::mount::{
     fsmount, fsopen,
 };
 
-use crate::failure::{At, Failure, Result};
+use crate::failure::{At, Result};
+
+/// The longest value of an option that the kernel takes, in bytes.
+pub(super) const LONGEST_VALUE: usize = 255;
 
 /// A file system that is being configured.
 pub(super) struct Filesystem {
@@ -28,7 +30,7 @@ impl Filesystem {
         Ok(filesystem)
     }
 
-    /// Sets an option, with a value of at most 255 bytes.
+    /// Sets an option, with a value of at most [`LONGEST_VALUE`].
     pub(super) fn set(&self, option: &str, value: impl Display) -> Result<()> {
         let value = value.to_string();
         self.told(fsconfig_set_string(&self.context, option, value.as_str()), || {
@@ -64,14 +66,6 @@ pub(super) fn nothing() -> Result<OwnedFd> {
     empty.set("nr_inodes", 1)?;
     empty.set("mode", "0755")?;
     empty.mount(PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY)
-}
-
-/// Whether the kernel does not know what it was asked for.
-pub(super) fn is_unknown(failure: &Failure) -> bool {
-    failure
-        .errno
-        .map(io::Error::from_raw_os_error)
-        .is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
 }
 
 /// The attributes of a mount that holds data only.

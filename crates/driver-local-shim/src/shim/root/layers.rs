@@ -8,7 +8,7 @@ use driver_local_shim::{Root, Stage, Writable};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::mount::MountAttrFlags;
 
-use super::filesystem::{DATA, Filesystem, is_unknown};
+use super::filesystem::{DATA, Filesystem, LONGEST_VALUE};
 use super::{attach_at, host};
 use crate::failure::{At, Failure, Result};
 
@@ -65,18 +65,15 @@ fn in_memory(place: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     Ok((directory("upper")?, directory("work")?))
 }
 
+/// One option where it is short enough: what adds them one by one is unknown before Linux 6.7, and before 6.5 that is
+/// told only when it is too late for another try.
 fn set_lower(overlay: &Filesystem, lower: &[OwnedFd]) -> Result<()> {
-    for (number, directory) in lower.iter().enumerate() {
-        match overlay.set("lowerdir+", path_of(directory)) {
-            // Linux before 6.5.
-            Err(failure) if number == 0 && is_unknown(&failure) => {
-                let paths: Vec<_> = lower.iter().map(path_of).collect();
-                return overlay.set("lowerdir", paths.join(":"));
-            }
-            other => other?,
-        }
+    let paths: Vec<_> = lower.iter().map(path_of).collect();
+    let joined = paths.join(":");
+    if joined.len() <= LONGEST_VALUE {
+        return overlay.set("lowerdir", joined);
     }
-    Ok(())
+    paths.iter().try_for_each(|path| overlay.set("lowerdir+", path))
 }
 
 /// A short path without characters that are special to overlay.

@@ -1,0 +1,180 @@
+//! `preflight`: what the host has and lacks, each with the way out.
+
+use std::fs;
+
+use driver_types::{CheckStatus, Preflight, PreflightCheck, Support};
+
+use super::Host;
+
+/// What the shim cannot do without: mounts by descriptor whose attributes are changed before anybody sees them.
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
+
+/// What making a container takes, by capabilities(7): its file systems and devices, its ids, its limits, its end.
+const NEEDED: [&str; 12] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "KILL",
+    "MKNOD",
+    "NET_ADMIN",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_ADMIN",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+];
+
+/// With less space in MiB it is told: an image and its unpacked copy hardly fit.
+const LITTLE_DISK: u64 = 1024;
+
+/// The checks, from the facts alone.
+pub(super) fn of(host: &Host) -> Preflight {
+    let mut checks = vec![
+        privilege(host),
+        kernel(host),
+        needed(
+            "overlay",
+            host.overlay.as_ref().err().map(String::as_str),
+            "the kernel mounts overlay file systems",
+            "load the module overlay, or use a kernel with CONFIG_OVERLAY_FS",
+        ),
+        needed(
+            "seccomp",
+            (!host.seccomp).then_some("the kernel does not filter system calls"),
+            "the kernel filters system calls",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        needed(
+            "memfd",
+            (!host.memfd_exec).then_some("programs cannot be run from memory (vm.memfd_noexec is not 0)"),
+            "programs can be run from memory",
+            "set vm.memfd_noexec=0: the program that makes containers is in a sealed memfd, not in a file",
+        ),
+        disk(host),
+        forwarding(),
+    ];
+    let bridges = host.networks();
+    let limits = [
+        (
+            "networks",
+            &bridges,
+            "run as root and install iproute2 and nftables",
+        ),
+        (
+            "cpu limit",
+            &host.held.cpu,
+            "use a kernel with CONFIG_CFS_BANDWIDTH and the cpu controller",
+        ),
+        (
+            "memory limit",
+            &host.held.memory,
+            "start the kernel with cgroup_enable=memory swapaccount=1",
+        ),
+        (
+            "process limit",
+            &host.held.pids,
+            "use a kernel with the pids controller",
+        ),
+        (
+            "freezer",
+            &host.held.freezer,
+            "mount the freezer controller, or use cgroup v2 on Linux 5.2 or later",
+        ),
+    ];
+    checks.extend(limits.map(|(name, support, remedy)| limit(name, support, remedy)));
+    Preflight { checks }
+}
+
+fn privilege(host: &Host) -> PreflightCheck {
+    let lacks: Vec<&str> = NEEDED.into_iter().filter(|name| !host.is_capable(name)).collect();
+    let lacks = lacks.join(", ");
+    let bad = match (host.is_root, lacks.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!(
+            "this process is root, but without the capabilities {lacks}"
+        )),
+        (false, _) => Some("this process is not root".to_owned()),
+    };
+    needed(
+        "privilege",
+        bad.as_deref(),
+        "this process is root with its capabilities",
+        "run as root of the host: containers of other users need user namespaces, which this driver does not set up",
+    )
+}
+
+fn kernel(host: &Host) -> PreflightCheck {
+    let found = format!("Linux {}, {}", host.kernel, host.cgroups);
+    let (major, minor) = OLDEST_KERNEL;
+    let too_old = version(&host.kernel).is_some_and(|version| version < OLDEST_KERNEL);
+    let bad = format!("{found}, which cannot mount by descriptor");
+    needed(
+        "kernel",
+        too_old.then_some(bad.as_str()),
+        &found,
+        &format!("use Linux {major}.{minor} or later"),
+    )
+}
+
+/// `6.1.0-56-cloud-amd64` -> 6, 1.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn disk(host: &Host) -> PreflightCheck {
+    let directory = host.state_dir.display();
+    let (status, message) = match host.disk_free_mib {
+        Some(free) if free >= LITTLE_DISK => (CheckStatus::Ok, format!("{free} MiB are free in {directory}")),
+        Some(free) => (
+            CheckStatus::Warn,
+            format!("only {free} MiB are free in {directory}"),
+        ),
+        None => (
+            CheckStatus::Warn,
+            format!("the free space in {directory} is not known"),
+        ),
+    };
+    let remedy =
+        "make room, remove images that are not used, or set DRIVER_LOCAL_STATE to another file system";
+    check("disk", status, &message, remedy)
+}
+
+fn forwarding() -> PreflightCheck {
+    let on = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1");
+    let message = match on {
+        true => "net.ipv4.ip_forward is on",
+        false => "net.ipv4.ip_forward is off; the driver turns it on when a container joins a network",
+    };
+    check("forwarding", CheckStatus::Ok, message, "")
+}
+
+fn limit(name: &str, support: &Support, remedy: &str) -> PreflightCheck {
+    match &support.reason {
+        None => check(name, CheckStatus::Ok, "held by the kernel", remedy),
+        Some(reason) => check(
+            name,
+            CheckStatus::Warn,
+            &format!("{}: {reason}", support.level),
+            remedy,
+        ),
+    }
+}
+
+/// Something without which no container can be made.
+fn needed(name: &str, bad: Option<&str>, good: &str, remedy: &str) -> PreflightCheck {
+    match bad {
+        None => check(name, CheckStatus::Ok, good, remedy),
+        Some(bad) => check(name, CheckStatus::Fail, bad, remedy),
+    }
+}
+
+fn check(name: &str, status: CheckStatus, message: &str, remedy: &str) -> PreflightCheck {
+    PreflightCheck {
+        name: name.to_owned(),
+        status,
+        message: message.to_owned(),
+        remedy: (status != CheckStatus::Ok).then(|| remedy.to_owned()),
+    }
+}

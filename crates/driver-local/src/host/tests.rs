@@ -1,0 +1,123 @@
+//! What is declared and told of hosts that lack something, and of this one.
+
+#![allow(clippy::unwrap_used)]
+
+use rstest::rstest;
+
+use super::*;
+
+/// A host with all that there is.
+fn complete() -> Host {
+    Host {
+        is_root: true,
+        capabilities: u64::MAX,
+        cgroups: "cgroup v2".to_owned(),
+        held: Held {
+            cpu: Support::native(),
+            memory: Support::native(),
+            pids: Support::native(),
+            freezer: Support::native(),
+        },
+        kernel: "6.1.0-56-cloud-amd64".to_owned(),
+        overlay: Ok(()),
+        seccomp: true,
+        missing: None,
+        memfd_exec: true,
+        cores: 2.0,
+        memory_mib: Some(1000),
+        pid_max: Some(32_768),
+        state_dir: "/state".into(),
+        disk_mib: Some(50_000),
+        disk_free_mib: Some(40_000),
+    }
+}
+
+#[test]
+fn a_complete_host_passes() {
+    let host = complete();
+    host.require().unwrap();
+    let checks = host.preflight().checks;
+    assert!(
+        checks.iter().all(|check| check.status == CheckStatus::Ok),
+        "{checks:?}"
+    );
+}
+
+#[rstest]
+#[case::user(Host { is_root: false, ..complete() }, "not root")]
+#[case::root_of_a_container(Host { capabilities: 0xa804_25fb, ..complete() }, "NET_ADMIN, SYS_ADMIN, SYS_PTRACE")]
+#[case::old(Host { kernel: "5.4.0-1".into(), ..complete() }, "Linux 5.12 or later")]
+#[case::no_overlay(Host { overlay: Err("no overlay".into()), ..complete() }, "CONFIG_OVERLAY_FS")]
+#[case::no_seccomp(Host { seccomp: false, ..complete() }, "CONFIG_SECCOMP_FILTER")]
+#[case::no_memfd(Host { memfd_exec: false, ..complete() }, "vm.memfd_noexec=0")]
+fn what_containers_need_is_required(#[case] host: Host, #[case] told: &str) {
+    let refused = host.require().unwrap_err();
+    assert!(refused.to_string().contains(told), "{refused}");
+    assert!(!refused.is_retryable());
+    assert!(!host.preflight().is_ok());
+}
+
+#[rstest]
+#[case("5.12.0", true)]
+#[case("5.15.0-91-generic", true)]
+#[case("6.1", true)]
+#[case("10.0-rc1", true)]
+#[case("5.11.22", false)]
+#[case("4.18.0-553.el8", false)]
+#[case("strange", true)]
+fn kernels(#[case] release: &str, #[case] good: bool) {
+    let kernel = release.to_owned();
+    assert_eq!(Host { kernel, ..complete() }.preflight().is_ok(), good);
+}
+
+#[test]
+fn what_only_limits_is_told_and_declared() {
+    let mut host = complete();
+    host.held.memory = Support::none("no controller");
+    host.held.freezer = Support::none("no freezer");
+    host.disk_free_mib = Some(3);
+    host.require().unwrap();
+    let warned: Vec<_> = host
+        .preflight()
+        .checks
+        .into_iter()
+        .filter(|check| check.status == CheckStatus::Warn)
+        .map(|check| (check.name, check.remedy.is_some()))
+        .collect();
+    let expected = ["disk", "memory limit", "freezer"].map(|name| (name.to_owned(), true));
+    assert_eq!(warned, expected);
+    let capabilities = host.capabilities();
+    assert!(!capabilities.supports(C::MemoryLimit) && !capabilities.supports(C::Pause));
+    let updates = capabilities.get(C::UpdateResources);
+    assert!(
+        updates
+            .reason
+            .is_some_and(|reason| reason.starts_with("cpu, pids of"))
+    );
+    host.held.cpu = Support::none("none");
+    host.held.pids = Support::none("none");
+    assert!(!host.capabilities().supports(C::UpdateResources));
+}
+
+/// Whatever is not native has a reason.
+#[test]
+fn reasons_are_given() {
+    for (capability, support) in complete().capabilities().iter() {
+        let is_native = support.level == SupportLevel::Native;
+        assert_eq!(support.reason.is_none(), is_native, "{capability}");
+    }
+}
+
+#[test]
+fn this_host_is_looked_at() {
+    let state = tempfile::tempdir().unwrap();
+    let cgroups = Cgroups::detect().unwrap();
+    let host = Host::probe(&cgroups, &Layout::new(state.path()));
+    let capacity = host.capacity();
+    assert!(capacity.cpu >= Some(1.0) && capacity.memory > Some(0) && capacity.disk > Some(0));
+    assert!(capacity.pids >= Some(301));
+    assert!(host.disk_free_mib <= host.disk_mib);
+    if host.is_root && host.is_capable("SYS_ADMIN") {
+        assert_eq!(host.overlay, Ok(()));
+    }
+}
