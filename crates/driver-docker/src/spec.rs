@@ -109,7 +109,7 @@ fn host_config(
         cap_add: Some(security.capabilities.add.clone()),
         security_opt: Some(security_opt),
         mounts: Some(mounts(config).chain(resolved.guard).collect()),
-        tmpfs: Some(config.effective_tmpfs().into_iter().map(tmpfs).collect()),
+        tmpfs: Some(config.effective_tmpfs().iter().map(tmpfs).collect()),
         port_bindings: Some(port_bindings(config)),
         network_mode: Some(resolved.network_mode),
         dns: Some(config.dns.clone()),
@@ -178,9 +178,9 @@ fn mounts(config: &ContainerConfig) -> impl Iterator<Item = Mount> {
     })
 }
 
-fn tmpfs(mount: TmpfsMount) -> (String, String) {
+fn tmpfs(mount: &TmpfsMount) -> (String, String) {
     let options = format!("rw,exec,nosuid,nodev,mode=1777,size={}m", mount.size_mib);
-    (mount.target, options)
+    (mount.target.clone(), options)
 }
 
 fn port_bindings(config: &ContainerConfig) -> PortMap {

@@ -1,6 +1,7 @@
 //! What a caller asks for when it creates a container.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -190,18 +191,22 @@ impl ContainerConfig {
     }
 
     /// The tmpfs mounts to make: those given, or the default of a read-only root.
-    pub fn effective_tmpfs(&self) -> Vec<TmpfsMount> {
-        let (target, size_mib) = Self::DEFAULT_TMPFS;
+    pub fn effective_tmpfs(&self) -> &[TmpfsMount] {
+        static DEFAULT: LazyLock<[TmpfsMount; 1]> = LazyLock::new(|| {
+            let (target, size_mib) = ContainerConfig::DEFAULT_TMPFS;
+            [TmpfsMount {
+                target: target.to_owned(),
+                size_mib,
+            }]
+        });
+        let (target, _) = Self::DEFAULT_TMPFS;
         match &self.tmpfs {
-            Some(mounts) => mounts.clone(),
+            Some(mounts) => mounts,
             // A volume at /tmp is what the caller wants there.
             None if self.security.read_only && self.volumes.iter().all(|volume| volume.target != target) => {
-                vec![TmpfsMount {
-                    target: target.to_owned(),
-                    size_mib,
-                }]
+                &*DEFAULT
             }
-            None => Vec::new(),
+            None => &[],
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which field needs which capability: one table for refusals and for plans.
 
+use std::sync::LazyLock;
+
 use driver_errors::{DriverError, Result, Violation};
 use driver_types::{
     Capabilities, Capability, ContainerConfig, ExecSpec, MountType, NetworkConfig, PlanItem, PortProtocol,
@@ -218,7 +220,7 @@ impl<F: FnMut(At<'_>, Capability, bool)> Table<F> {
     }
 
     fn security(&mut self, options: &SecurityOptions) {
-        let default = SecurityOptions::default();
+        static DEFAULT: LazyLock<SecurityOptions> = LazyLock::new(SecurityOptions::default);
         if options.read_only {
             self.needs(format_args!("/security/readOnly"), Capability::ReadOnlyRoot, true);
         }
@@ -232,9 +234,9 @@ impl<F: FnMut(At<'_>, Capability, bool)> Table<F> {
         self.needs(
             format_args!("/security/user"),
             Capability::User,
-            options.user == default.user,
+            options.user == DEFAULT.user,
         );
-        let is_default = options.capabilities == default.capabilities;
+        let is_default = options.capabilities == DEFAULT.capabilities;
         self.needs(
             format_args!("/security/capabilities"),
             Capability::LinuxCapabilities,

@@ -95,10 +95,10 @@ impl MountPlan {
             });
         }
         for TmpfsMount { target, size_mib } in self.config.effective_tmpfs() {
-            let tree = tmpfs(0o1777, size_mib);
+            let tree = tmpfs(0o1777, *size_mib);
             memory.push(Arc::clone(&tree));
             mounts.push(Mount {
-                target: target.into(),
+                target: target.clone().into(),
                 ..mount("", &tree, false, FsType::Tmpfs)
             });
         }
