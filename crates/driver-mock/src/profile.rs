@@ -71,10 +71,10 @@ impl Profile {
     }
 
     /// How the limits of a container are held.
-    pub(crate) fn enforcement(self, config: &ContainerConfig) -> Enforcement {
+    pub(crate) fn enforcement(self, config: &ContainerConfig, capabilities: &Capabilities) -> Enforcement {
         let disk = match self {
             _ if config.security.read_only => Support::native(),
-            Self::Docker => self.capabilities().get(Capability::DiskLimit),
+            Self::Docker => capabilities.get(Capability::DiskLimit),
             Self::Local => Support::native(),
         };
         Enforcement {

@@ -1,5 +1,6 @@
 //! The operations of the contract, each as a call to the simulated engine.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,14 +29,13 @@ impl MockDriver {
 
 /// One call of an operation that answers at once.
 macro_rules! call {
-    ($self:ident, $operation:ident, $effect:expr) => {
-        $self
-            .call(Op::$operation, NO_MORE, async {
-                $self.unless_unsupported(Op::$operation)?;
-                $effect
-            })
-            .await
-    };
+    ($self:ident, $operation:ident, $effect:expr) => {{
+        let effect = pin!(async {
+            $self.unless_unsupported(Op::$operation)?;
+            $effect
+        });
+        $self.call(Op::$operation, NO_MORE, effect).await
+    }};
 }
 
 #[async_trait]
@@ -62,8 +62,8 @@ impl ContainerDriver for MockDriver {
 
     async fn stop_container(&self, id: &str, options: &StopOptions) -> Result<()> {
         let grace = Duration::from_millis(options.effective_timeout());
-        self.call(Op::StopContainer, grace, self.do_stop(id, options))
-            .await
+        let effect = pin!(self.do_stop(id, options));
+        self.call(Op::StopContainer, grace, effect).await
     }
 
     async fn remove_container(&self, id: &str, options: &RemoveOptions) -> Result<()> {

@@ -189,7 +189,7 @@ impl MockDriver {
                 config.labels.clone()
             },
             resources: config.resources,
-            enforcement: self.world.profile.enforcement(config),
+            enforcement: self.world.profile.enforcement(config, &self.capabilities),
             driver: self.world.profile.name().to_owned(),
             restarts: 0,
         }
@@ -207,9 +207,9 @@ impl MockDriver {
         }
         let working_dir = config
             .working_dir
-            .clone()
-            .or_else(|| image.working_dir.clone())
-            .unwrap_or_else(|| "/".into());
+            .as_deref()
+            .or(image.working_dir.as_deref())
+            .unwrap_or("/");
         let enforce = Enforce {
             cpu: !self.lies(Lie::IgnoreCpuLimit),
             memory: !self.lies(Lie::IgnoreMemoryLimit),
@@ -218,7 +218,7 @@ impl MockDriver {
         };
         Ok(Container {
             owner: Arc::clone(&self.owner),
-            argv: argv.into(),
+            argv,
             env: environment_of(&config, &image, &hostname),
             working_dir: working_dir.into(),
             hostname,
@@ -360,14 +360,11 @@ pub(super) fn is_reserved_network(name: &str) -> bool {
 }
 
 /// Each part as the config says, else as the image does; the image's command belongs to the image's entrypoint.
-fn command_line(config: &ContainerConfig, image: &ImageData) -> Vec<String> {
+fn command_line(config: &ContainerConfig, image: &ImageData) -> Arc<[String]> {
     let (entrypoint, default) = match &config.entrypoint {
         Some(entrypoint) => (entrypoint, &[][..]),
         None => (&image.entrypoint, image.command.as_slice()),
     };
-    [
-        entrypoint.as_slice(),
-        config.command.as_deref().unwrap_or(default),
-    ]
-    .concat()
+    let command = config.command.as_deref().unwrap_or(default);
+    entrypoint.iter().chain(command).cloned().collect()
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::MockDriver;
 use super::handle::{ExecControl, exec_frames};
-use super::launch::{Launch, execute};
+use super::launch::{Launch, execute, with_home};
 use crate::kernel::{Context, End, Output, Pipe, Stdio, Terminal, environment};
 use crate::script::Lie;
 use crate::world::Sandbox;
@@ -230,7 +230,7 @@ impl MockDriver {
         let (stdio, frames) = exec_stdio(spec);
         let (exited, exit) = watch::channel(None);
         let number = sandbox.next_exec();
-        let process = found.spec(&launch, &user, 0, number, stdio.clone());
+        let process = found.spec(&launch, &with_home(&launch.env, &user), 0, number, stdio.clone());
         let spawned = sandbox.with_kernel(|kernel, now| {
             if !kernel.is_alive() {
                 return Ok(None);

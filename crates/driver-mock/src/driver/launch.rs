@@ -58,6 +58,8 @@ pub(crate) struct Prepared {
     tmpfs: Option<Vec<TmpfsMount>>,
     pub(super) found: Found,
     pub(super) user_found: User,
+    /// The command line of an init in front of it.
+    pub(super) init_argv: Arc<[String]>,
 }
 
 impl Program {
@@ -175,6 +177,7 @@ impl MockDriver {
             user: self.user_of_launch(launch).to_owned(),
             security: security.into_owned(),
             tmpfs: container.config.tmpfs.clone(),
+            init_argv: init_argv(&launch.argv),
             found,
             user_found,
         });
@@ -258,9 +261,17 @@ pub(crate) fn with_home(env: &Arc<Environment>, user: &User) -> Arc<Environment>
     environment(move || {
         let mut env = (**env).clone();
         env.entry("HOME".to_owned())
-            .or_insert_with(|| home.unwrap_or_else(|| "/".to_owned()));
+            .or_insert_with(|| home.as_deref().unwrap_or("/").to_owned());
         env
     })
+}
+
+/// The command line of the init.
+const INIT_ARGV: [&str; 2] = ["/sbin/docker-init", "--"];
+
+fn init_argv(argv: &[String]) -> Arc<[String]> {
+    let init = INIT_ARGV.map(str::to_owned).into_iter();
+    init.chain(argv.iter().cloned()).collect()
 }
 
 impl Found {
@@ -268,7 +279,7 @@ impl Found {
     pub(super) fn spec(
         &self,
         launch: &Launch<'_>,
-        user: &User,
+        env: &Arc<Environment>,
         parent: u32,
         exec: u64,
         stdio: Stdio,
@@ -277,7 +288,7 @@ impl Found {
             parent,
             role: Role::Program,
             argv: Arc::clone(&launch.argv),
-            env: with_home(&launch.env, user),
+            env: Arc::clone(env),
             cwd: Arc::clone(&launch.cwd),
             privileges: Arc::clone(&self.privileges),
             stdio,

@@ -11,8 +11,8 @@ use driver_types::{
 use tokio::sync::OwnedMutexGuard;
 
 use super::MockDriver;
-use super::launch::{Found, Launch, execute, with_home};
-use crate::kernel::{Context, Output, Pipe, ProcessSpec, Role, Stdio, Terminal, User};
+use super::launch::{Launch, Prepared, execute, with_home};
+use crate::kernel::{Context, Output, Pipe, ProcessSpec, Role, Stdio, Terminal};
 use crate::script::Lie;
 use crate::world::{Console, Ending, HOST_ADDRESS, Join, Sandbox};
 
@@ -68,7 +68,6 @@ impl MockDriver {
             user: &container.config.security.user,
         };
         let prepared = self.prepare_main(sandbox, &launch)?;
-        let (found, user) = (&prepared.found, &prepared.user_found);
         let (ports, addresses) = self.connect(sandbox).map_err(|message| {
             self.world.switchboard.leave(&container.id);
             super::launch::LaunchError {
@@ -76,7 +75,7 @@ impl MockDriver {
                 message,
             }
         })?;
-        let specs = self.main_processes(sandbox, &launch, found, user);
+        let specs = self.main_processes(sandbox, &launch, &prepared);
         let now_ms = self.world.clock.now_ms();
         let started = sandbox.with_kernel(|kernel, now| {
             kernel.begin_run(now);
@@ -128,7 +127,7 @@ impl MockDriver {
             run,
             pid: main,
         };
-        execute(context, &found.program);
+        execute(context, &prepared.found.program);
         super::healthcheck::begin(sandbox, run);
         Ok(())
     }
@@ -138,8 +137,7 @@ impl MockDriver {
         &self,
         sandbox: &Sandbox,
         launch: &Launch<'_>,
-        found: &Found,
-        user: &User,
+        prepared: &Prepared,
     ) -> Vec<ProcessSpec> {
         let config = &sandbox.container.config;
         let terminal = config.tty.then(|| {
@@ -155,23 +153,18 @@ impl MockDriver {
             terminal: terminal.clone(),
         };
         *sandbox.container.console() = Console { stdin, terminal };
-        let main = |parent| found.spec(launch, user, parent, 0, stdio.clone());
+        let env = with_home(&launch.env, &prepared.user_found);
+        let main = |parent| prepared.found.spec(launch, &env, parent, 0, stdio.clone());
         if !config.init {
             return vec![main(0)];
         }
         let init = ProcessSpec {
             parent: 0,
             role: Role::Init,
-            argv: Arc::from(
-                INIT_ARGV
-                    .map(str::to_owned)
-                    .into_iter()
-                    .chain(launch.argv.iter().cloned())
-                    .collect::<Vec<_>>(),
-            ),
-            env: with_home(&launch.env, user),
+            argv: Arc::clone(&prepared.init_argv),
+            env: Arc::clone(&env),
             cwd: Arc::clone(&launch.cwd),
-            privileges: Arc::clone(&found.privileges),
+            privileges: Arc::clone(&prepared.found.privileges),
             stdio: Stdio::null(),
             exec: 0,
             dispositions: Default::default(),
@@ -382,9 +375,6 @@ async fn finish_stop(sandbox: Sandbox, run: u64, grace: Duration, turn: OwnedMut
     }
     drop(turn);
 }
-
-/// The command line of the init.
-const INIT_ARGV: [&str; 2] = ["/sbin/docker-init", "--"];
 
 fn interfaces(config: &ContainerConfig, addresses: &[NetworkAddress]) -> Vec<(String, String)> {
     if config.network == ContainerConfig::NETWORK_HOST {

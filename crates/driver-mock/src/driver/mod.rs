@@ -17,6 +17,7 @@ mod tests;
 mod watch;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -195,7 +196,8 @@ impl MockDriver {
         effect: impl FnOnce(bool) -> F,
     ) -> Result<T> {
         let deadline = self.deadlines.get(operation).map(|deadline| deadline + more_time);
-        let whole = async {
+        // Pinned where it is made: a future that is handed on takes its room once more in each that it is handed to.
+        let whole = pin!(async {
             if self.closed.load(Ordering::SeqCst) && operation != Operation::Shutdown {
                 return Err(DriverError::network("this driver was shut down; open another one").permanent());
             }
@@ -205,7 +207,7 @@ impl MockDriver {
                 Outcome::DropReply => Err(DriverError::network("the connection broke before the reply came")),
                 Outcome::Normal | Outcome::Partial => result,
             }
-        };
+        });
         let result = match self.world.clock.limit(deadline, whole).await {
             Some(result) => result,
             None => {

@@ -46,7 +46,7 @@ impl Kernel {
         if self.frozen || span.is_zero() {
             return;
         }
-        let runs = |process: &&mut super::Process| process.busy > 0 && !process.stopped;
+        let runs = |process: &&mut Box<super::Process>| process.busy > 0 && !process.stopped;
         let demand: u32 = self
             .processes
             .values_mut()

@@ -36,7 +36,7 @@ pub(crate) struct Kernel {
     /// Counts the runs, so that what belongs to an earlier one can tell.
     pub(crate) run: u64,
     /// Living processes and zombies by pid; empty unless it runs.
-    pub(crate) processes: BTreeMap<u32, Process>,
+    pub(crate) processes: BTreeMap<u32, Box<Process>>,
     next_pid: u32,
     /// The process whose end ends the container, beside pid 1.
     pub(crate) main: u32,
@@ -148,7 +148,7 @@ impl Kernel {
         self.settle(now);
         let pid = self.next_pid;
         self.next_pid += 1;
-        self.processes.insert(pid, Process::new(spec));
+        self.processes.insert(pid, Box::new(Process::new(spec)));
         self.charge_memory(now);
         Ok(pid)
     }
@@ -157,6 +157,7 @@ impl Kernel {
     pub(crate) fn living(&mut self, pid: u32) -> Option<&mut Process> {
         self.processes
             .get_mut(&pid)
+            .map(Box::as_mut)
             .filter(|process| process.end.is_none())
     }
 

@@ -1,5 +1,7 @@
 //! Users, groups and capabilities.
 
+use std::sync::Arc;
+
 use driver_types::{SeccompProfile, SecurityOptions};
 
 use crate::fs::{Credentials, Errno, View};
@@ -59,7 +61,7 @@ pub(crate) struct User {
     pub(crate) gid: u32,
     /// Supplementary groups.
     pub(crate) groups: Vec<u32>,
-    pub(crate) home: Option<String>,
+    pub(crate) home: Option<Arc<str>>,
 }
 
 /// Looks a `user[:group]` up in the files of the container, as container engines do: a number need not be known, a name
@@ -113,7 +115,7 @@ pub(crate) fn find_user(view: &View<'_>, text: &str) -> Result<User, String> {
         uid,
         gid,
         groups: supplementary,
-        home: known.as_ref().map(|fields| fields[5].to_owned()),
+        home: known.as_ref().map(|fields| fields[5].into()),
     })
 }
 

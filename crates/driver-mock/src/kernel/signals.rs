@@ -44,8 +44,8 @@ impl Kernel {
 
     /// Sends a signal to all processes of an exec and what they started.
     pub(crate) fn signal_exec(&mut self, now: Duration, exec: u64, signal: Signal) {
-        let members = |(pid, process): (&u32, &super::Process)| (process.exec == exec).then_some(*pid);
-        let pids: Vec<u32> = self.processes.iter().filter_map(members).collect();
+        let members = self.processes.iter().filter(|(_, process)| process.exec == exec);
+        let pids: Vec<u32> = members.map(|(pid, _)| *pid).collect();
         for pid in pids {
             self.deliver(now, pid, signal);
         }

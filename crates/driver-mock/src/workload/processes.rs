@@ -189,7 +189,7 @@ impl Workload {
 
     fn list_processes(&self) -> Answer {
         let lines: Vec<String> = self.context.kernel(|kernel, _| {
-            let line = |(pid, process): (&u32, &crate::kernel::Process)| {
+            let line = |pid: &u32, process: &crate::kernel::Process| {
                 let argv = if process.end.is_some() {
                     String::new()
                 } else {
@@ -197,7 +197,11 @@ impl Workload {
                 };
                 format!("proc={pid} {}\n", escape(argv.as_bytes()))
             };
-            kernel.processes.iter().map(line).collect()
+            kernel
+                .processes
+                .iter()
+                .map(|(pid, process)| line(pid, process))
+                .collect()
         });
         Answer::Text(format!("ps={}\n{}", lines.len(), lines.concat()))
     }

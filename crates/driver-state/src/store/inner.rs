@@ -249,7 +249,12 @@ impl<T> Inner<T> {
         claim: Claim,
     ) -> &mut OwnerIndex {
         let index = self.owners.entry(Arc::clone(owner)).or_default();
-        index.names.insert(name.into(), claim);
+        match index.names.get_mut(name) {
+            Some(own) => *own = claim,
+            None => {
+                index.names.insert(name.into(), claim);
+            }
+        }
         if let Some(request_id) = request_id {
             index.requests.insert(request_id.into(), claim);
         }
