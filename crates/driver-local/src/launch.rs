@@ -92,8 +92,8 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
         }),
         read_only: volume.read_only,
     });
-    let tmpfs = config.effective_tmpfs().into_iter().map(|tmpfs| Mount {
-        target: tmpfs.target,
+    let tmpfs = config.effective_tmpfs().iter().map(|tmpfs| Mount {
+        target: tmpfs.target.clone(),
         source: MountSource::Tmpfs {
             bytes: tmpfs.size_mib.saturating_mul(ResourceLimits::MIB),
             mode: 0o1777,
