@@ -26,8 +26,6 @@ pub(super) struct Run {
     pub(super) stdin: bool,
     /// After which its tree is killed.
     pub(super) timeout: Option<Duration>,
-    /// The program's environment; absent: the guard's own.
-    pub(super) environment: Option<Vec<(OsString, OsString)>>,
     /// The program and its arguments.
     pub(super) argv: Vec<OsString>,
 }
@@ -40,7 +38,6 @@ pub(super) fn parse(args: impl Iterator<Item = OsString>) -> Result<Mode, String
         tty: None,
         stdin: false,
         timeout: None,
-        environment: None,
         argv: Vec::new(),
     };
     let mut child_tty = false;

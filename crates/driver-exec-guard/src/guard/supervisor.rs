@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
+use super::Start;
 use super::args::{Run, window};
 use super::ending::{Ending, GRACE, TICK};
 use super::output::Output;
@@ -43,9 +44,9 @@ struct Ready {
 }
 
 /// Runs a program to its end; the exit code is the program's.
-pub(super) fn guard(run: &Run) -> ExitCode {
+pub(super) fn guard(run: &Run, start: &dyn Start) -> ExitCode {
     match prepare() {
-        Ok((output, signals)) => start(run, output, signals),
+        Ok((output, signals)) => begin(run, start, output, signals),
         Err(error) => {
             eprintln!("guard: {error}");
             ExitCode::from(FAILED)
@@ -66,9 +67,9 @@ fn prepare() -> io::Result<(Output, SignalFd)> {
     Ok((Output::new(not_blocking(wire)?), signals))
 }
 
-fn start(run: &Run, mut output: Output, signals: SignalFd) -> ExitCode {
+fn begin(run: &Run, start: &dyn Start, mut output: Output, signals: SignalFd) -> ExitCode {
     output.report(&Report::Hello(VERSION));
-    let spawned = match spawn(run) {
+    let spawned = match spawn(run, start) {
         Ok(spawned) => spawned,
         Err(error) => {
             output.report(&Report::StartFailed(error.to_string()));

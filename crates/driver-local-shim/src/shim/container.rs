@@ -12,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::cgroups::Joinable;
 use crate::failure::{At, Failure, Result};
-use crate::process::{self, Ids, Stdio};
+use crate::process::{self, Bounds, Ids, Stdio};
 use crate::root::{Root, Terminal};
 use crate::status::Starting;
 use crate::sys::{self, Fork};
@@ -44,12 +44,16 @@ impl First<'_> {
         if let Err(failure) = self.set_stdio(terminal.as_ref()) {
             self.status.fail(failure);
         }
+        let bounds = match process::bound(&self.task.process) {
+            Ok(bounds) => bounds,
+            Err(failure) => self.status.fail(failure),
+        };
         if !self.task.init {
-            self.become_main(&ids, terminal.as_ref());
+            self.become_main(bounds, &ids, terminal.as_ref());
         }
         match sys::fork(0, None).at(Stage::Exec, || "starting the main process under init") {
-            Ok(Fork::Child) => self.become_main(&ids, terminal.as_ref()),
-            Ok(Fork::Parent(main)) => self.become_init(&main, &ids, terminal.as_ref()),
+            Ok(Fork::Child) => self.become_main(bounds, &ids, terminal.as_ref()),
+            Ok(Fork::Parent(main)) => self.become_init(&main, bounds, &ids, terminal.as_ref()),
             Err(failure) => self.status.fail(failure),
         }
     }
@@ -110,7 +114,7 @@ impl First<'_> {
         Ok(())
     }
 
-    fn become_main(&self, ids: &Ids, terminal: Option<&Terminal>) -> ! {
+    fn become_main(&self, bounds: Bounds, ids: &Ids, terminal: Option<&Terminal>) -> ! {
         let confined = || -> Result<()> {
             let main = &self.task.process;
             setsid().at(Stage::Exec, || "session of its own")?;
@@ -126,7 +130,7 @@ impl First<'_> {
                     .flat_map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]),
             );
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine(main, ids)?;
+            process::confine_within(bounds, &main.working_dir, ids)?;
             self.status.executing(terminal)
         };
         match confined() {
@@ -136,7 +140,7 @@ impl First<'_> {
     }
 
     /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
-    fn become_init(self, main: &sys::Child, ids: &Ids, terminal: Option<&Terminal>) -> ! {
+    fn become_init(self, main: &sys::Child, bounds: Bounds, ids: &Ids, terminal: Option<&Terminal>) -> ! {
         let confined = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![self.exit.as_fd(), self.status.0.as_fd()];
@@ -144,7 +148,7 @@ impl First<'_> {
             kept.extend(self.held.iter().map(AsFd::as_fd));
             kept.extend(terminal.iter().map(|terminal| terminal.master.as_fd()));
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine(&process::of_init(&self.task.process), ids)?;
+            process::confine_within(bounds.none()?, "/", ids)?;
             if self.task.sandbox.user.is_some() {
                 // Else a driver that is not root could not join the namespaces, for an exec.
                 userns::open()?;

@@ -1,18 +1,20 @@
 //! Running a process in a container: joining it, then becoming the exec guard.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use driver_local_shim::{ExecTask, Report, Stage};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use driver_exec_guard::guard::{Start, Streams};
+use driver_local_shim::{ExecTask, Process, Report, Stage};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, setsid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::cgroups::Joinable;
 use crate::clock::start_time;
 use crate::container::leave_keyring;
 use crate::failure::{At, Failure, Result};
-use crate::process;
+use crate::process::{self, Ids};
 use crate::run::tell;
 use crate::sys::{self, Fork};
 
@@ -69,11 +71,12 @@ fn find(task: &ExecTask) -> Result<OwnedFd> {
 
 fn become_guard(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> ExitCode {
     match confine(task, driver, cgroups) {
-        Ok(environment) => {
+        Ok(ids) => {
             let guard = task.guard_arguments.iter().map(String::as_str);
             let program = task.process.argv.iter().map(String::as_str);
             let arguments = guard.chain(["--"]).chain(program).map(OsString::from);
-            driver_exec_guard::guard::supervise(arguments, environment)
+            let process = &task.process;
+            driver_exec_guard::guard::supervise(arguments, &Program { process, ids })
         }
         Err(failure) => {
             let _ = tell(driver, &failure.into());
@@ -83,7 +86,7 @@ fn become_guard(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> ExitCo
 }
 
 /// Takes on the rights of the process, and the driver's socket as stdin and stdout; tells that it is ready.
-fn confine(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> Result<Vec<(OsString, OsString)>> {
+fn confine(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> Result<Ids> {
     cgroups.join()?;
     leave_keyring()?;
     let ids = process::identify(&task.process)?;
@@ -91,13 +94,42 @@ fn confine(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> Result<Vec<
     rustix::stdio::dup2_stdout(driver).at(Stage::Prepare, || "the guard's stdout")?;
     sys::close_from(3, &[driver.as_fd()]).at(Stage::Prepare, || "closing descriptors")?;
     process::confine(&task.process, &ids)?;
-    sys::default_signals();
     tell(driver, &Report::Ready).at(Stage::Prepare, || "the driver is gone")?;
-    let variables = process::environment(&task.process, &ids);
-    let split = |variable: String| {
-        variable
-            .split_once('=')
-            .map(|(name, value)| (name.into(), value.into()))
-    };
-    Ok(variables.into_iter().filter_map(split).collect())
+    Ok(ids)
+}
+
+/// The program of an exec, whose rights this process has already.
+struct Program<'a> {
+    process: &'a Process,
+    ids: Ids,
+}
+
+impl Start for Program<'_> {
+    fn start(&self, _: &[OsString], terminal: bool, streams: Streams) -> io::Result<Pid> {
+        match sys::fork(0, None)? {
+            Fork::Parent(child) => Ok(child.pid),
+            Fork::Child => self.run(terminal, &streams),
+        }
+    }
+}
+
+impl Program<'_> {
+    fn run(&self, terminal: bool, streams: &Streams) -> ! {
+        let prepare = || -> io::Result<()> {
+            setsid()?;
+            rustix::stdio::dup2_stdin(&streams.stdin)?;
+            rustix::stdio::dup2_stdout(&streams.stdout)?;
+            rustix::stdio::dup2_stderr(&streams.stderr)?;
+            if terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+            sys::close_from(3, &[])
+        };
+        let failure = match prepare() {
+            Ok(()) => process::execute(self.process, &self.ids),
+            Err(error) => Failure::new(Stage::Exec, error.to_string()),
+        };
+        eprintln!("{}", failure.message);
+        std::process::exit(failure.exit_code.unwrap_or(126).into())
+    }
 }

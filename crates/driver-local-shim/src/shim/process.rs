@@ -17,6 +17,7 @@ use crate::inside;
 use crate::sys;
 
 pub(crate) use identity::Ids;
+pub(crate) use privileges::{Bounds, bound};
 
 /// Docker's limits of open files: some programs touch as many as they may have.
 const OPEN_FILES: [u64; 2] = [1024, 524_288];
@@ -63,24 +64,19 @@ pub(crate) fn identify(process: &Process) -> Result<Ids> {
     identity::resolve(own_root()?, &process.identity)
 }
 
-/// An init above `main`: the same user and filter, no rights.
-pub(crate) fn of_init(main: &Process) -> Process {
-    Process {
-        argv: Vec::new(),
-        env: Vec::new(),
-        working_dir: "/".to_owned(),
-        capabilities: 0,
-        ..main.clone()
-    }
-}
-
 /// Gives this process the working directory, limits, user and rights of `process`. All descriptors to the outside are
 /// closed or close on exec.
 pub(crate) fn confine(process: &Process, ids: &Ids) -> Result<()> {
-    enter_working_dir(&process.working_dir)?;
+    let bounds = bound(process)?;
+    confine_within(bounds, &process.working_dir, ids)
+}
+
+/// Likewise, for a process that has its bounds already.
+pub(crate) fn confine_within(bounds: Bounds, working_dir: &str, ids: &Ids) -> Result<()> {
+    enter_working_dir(working_dir)?;
     limit_open_files().at(Stage::Privileges, || "limit of open files")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    privileges::apply(process, ids)
+    privileges::become_user(ids, bounds)
 }
 
 /// Never more than this process may have itself: raising that needs a right which not every root has.

@@ -13,11 +13,6 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 use crate::{exec, hold, run, sys};
 
 pub(crate) fn main() -> ExitCode {
-    // The exec guard, which an exec's process becomes, starts its second half from this very program.
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    if arguments.peek().is_some_and(|argument| argument == "child") {
-        return driver_exec_guard::guard::main(arguments);
-    }
     match harden() {
         Ok(driver) => take_task(driver),
         Err(error) => {

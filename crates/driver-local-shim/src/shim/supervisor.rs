@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use driver_local_shim::{SOCKET, record};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -121,18 +122,20 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Timespec> {
         let oom = (self.oom_looks > 0).then_some(OOM_TICK);
-        let idle = (!self.buffer.is_empty()).then_some(IDLE);
+        let idle = (self.buffer.capacity() > 0).then_some(IDLE);
         Timespec::try_from(oom.into_iter().chain(idle).min()?).ok()
     }
 
     /// Takes what is there of a source, up to a frame. Whether there was something.
     fn pump(&mut self, source: usize) -> bool {
         let (stream, fd) = &self.run.streams.sources[source];
-        self.buffer.resize(self.run.log.max_data(), 0);
-        match rustix::io::read(fd, &mut self.buffer) {
+        self.buffer.clear();
+        // Not filled with zeros: what is not read into is never touched.
+        self.buffer.reserve_exact(self.run.log.max_data());
+        match rustix::io::read(fd, spare_capacity(&mut self.buffer)) {
             Ok(0) => false,
-            Ok(count) => {
-                self.run.log.write(*stream, &self.buffer[..count], now_ms());
+            Ok(_) => {
+                self.run.log.write(*stream, &self.buffer, now_ms());
                 true
             }
             Err(Errno::INTR) => true,

@@ -39,21 +39,30 @@ impl Child {
     }
 }
 
-/// `clone3` as a fork: `namespaces` are flags `CLONE_NEW...`, `cgroup` is a directory of cgroup version 2 to begin in.
+/// `clone` as a fork: `namespaces` are flags `CLONE_NEW...`, `cgroup` is a directory of cgroup version 2 to begin in.
 pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    let flags = namespaces as u64 | libc::CLONE_PIDFD as u64;
     let mut pidfd: RawFd = -1;
-    // SAFETY: all zeros are valid: no pointers, no flags.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces as u64 | libc::CLONE_PIDFD as u64;
-    args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    // SAFETY: without CLONE_VM the child has a copy of the memory, as after fork(2). This program has one thread, so
-    // that no lock is held by another.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let pid = match cgroup {
+        // Not clone3, which filters refuse because they cannot see its flags.
+        None => {
+            let flags = flags | libc::SIGCHLD as u64;
+            let none = std::ptr::null_mut::<c_void>();
+            // SAFETY: without CLONE_VM the child has a copy of the memory, as after fork(2), and no stack is needed. This
+            // program has one thread, so that no lock is held by another.
+            unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) }
+        }
+        Some(cgroup) => {
+            // SAFETY: all zeros are valid: no pointers, no flags.
+            let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+            args.flags = flags | CLONE_INTO_CGROUP;
+            args.pidfd = (&raw mut pidfd) as u64;
+            args.exit_signal = libc::SIGCHLD as u64;
+            args.cgroup = cgroup.as_raw_fd() as u64;
+            // SAFETY: as above.
+            unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) }
+        }
+    };
     match pid {
         0 => Ok(Fork::Child),
         1.. => {

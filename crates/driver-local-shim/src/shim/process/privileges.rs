@@ -14,31 +14,37 @@ use super::Ids;
 use crate::failure::{At, Failure, Result};
 use crate::sys;
 
-/// Takes on the user and the rights of `process`; the system call filter comes last.
+/// What all processes with the rights of `process` have in common: bounds of capabilities and the system call filter. They
+/// are inherited, and to install a filter is dear, so an init and its main process share them.
 ///
-/// Without `no_new_privileges` the kernel wants `CAP_SYS_ADMIN` for a filter; then one `capset` comes after it.
-pub(super) fn apply(process: &Process, ids: &Ids) -> Result<()> {
-    let kept = become_user(process, ids)?;
-    let Some(filter) = &process.seccomp else {
-        return set(kept);
-    };
-    let last = if process.no_new_privileges {
-        CapabilitySet::empty()
-    } else {
-        CapabilitySet::SYS_ADMIN
-    };
-    set(kept | last)?;
-    sys::set_seccomp_filter(&filter.0).at(Stage::Privileges, || "system call filter")?;
-    if last.is_empty() { Ok(()) } else { set(kept) }
-}
-
-/// Becomes the user; gives what capabilities are left to take on.
-fn become_user(process: &Process, ids: &Ids) -> Result<CapabilitySet> {
+/// The filter lets pass what is still to be done. Without `no_new_privileges` the kernel wants `CAP_SYS_ADMIN` for it, which
+/// this process still has.
+pub(crate) fn bound(process: &Process) -> Result<Bounds> {
     let kept = available(process.capabilities)?;
-    limit(kept).at(Stage::Privileges, || "capabilities")?;
+    limit(CapabilitySet::from_bits_retain(u64::MAX), kept).at(Stage::Privileges, || "capabilities")?;
     if process.no_new_privileges {
         set_no_new_privs(true).at(Stage::Privileges, || "no new privileges")?;
     }
+    if let Some(filter) = &process.seccomp {
+        sys::set_seccomp_filter(&filter.0).at(Stage::Privileges, || "system call filter")?;
+    }
+    Ok(Bounds(kept))
+}
+
+/// What this process and those it starts can have at most.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds(CapabilitySet);
+
+impl Bounds {
+    /// Without any capability.
+    pub(crate) fn none(self) -> Result<Self> {
+        limit(self.0, CapabilitySet::empty()).at(Stage::Privileges, || "capabilities")?;
+        Ok(Self(CapabilitySet::empty()))
+    }
+}
+
+/// Becomes the user, with the capabilities that the bounds leave to it.
+pub(super) fn become_user(ids: &Ids, bounds: Bounds) -> Result<()> {
     let change = || {
         set_keep_capabilities(true)?;
         set_groups(&ids.groups)?;
@@ -51,10 +57,9 @@ fn become_user(process: &Process, ids: &Ids) -> Result<CapabilitySet> {
     change().at(Stage::Privileges, || {
         format!("user {} and group {}", ids.uid.as_raw(), ids.gid.as_raw())
     })?;
-    Ok(if ids.uid == Uid::ROOT {
-        kept
-    } else {
-        CapabilitySet::empty()
+    set(match ids.uid {
+        Uid::ROOT => bounds.0,
+        _ => CapabilitySet::empty(),
     })
 }
 
@@ -77,11 +82,11 @@ fn available(wanted: u64) -> Result<CapabilitySet> {
     ))
 }
 
-/// Bounds what this process and those it starts can ever have.
-fn limit(kept: CapabilitySet) -> rustix::io::Result<()> {
+/// Takes from the bounding set what is in `before` and not in `kept`.
+fn limit(before: CapabilitySet, kept: CapabilitySet) -> rustix::io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
-        if kept.contains(capability) {
+        if kept.contains(capability) || !before.contains(capability) {
             continue;
         }
         match remove_capability_from_bounding_set(capability) {

@@ -1,0 +1,316 @@
+//! The driver's side.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use driver_local::{LocalDriver, LocalOptions};
+use driver_types::{
+    CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerFilter, ExecSpec,
+    ImportOptions, ResourceLimits, SecurityOptions,
+};
+
+use crate::rounds;
+use crate::table::{Table, median};
+
+const IMAGE: &str = "driver-bench/local:1";
+const PROGRAM: &str = "/bin/busybox";
+
+/// What is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With a writable layer in memory, as the floor has one.
+    Writable,
+    /// The default config.
+    ReadOnly,
+    /// Writable, with the state directory on the disk of the temporary directory instead of in memory.
+    OnDisk,
+}
+
+pub(crate) const KINDS: [Kind; 3] = [Kind::Writable, Kind::ReadOnly, Kind::OnDisk];
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Writable => "driver-local, writable root",
+            Self::ReadOnly => "driver-local, read-only root (the default)",
+            Self::OnDisk => "driver-local, writable root, state directory on disk",
+        }
+    }
+}
+
+pub(crate) struct Bench {
+    memory: Arc<LocalDriver>,
+    disk: Arc<LocalDriver>,
+    directory: tempfile::TempDir,
+    _on_disk: tempfile::TempDir,
+}
+
+/// A container that runs, and its first process.
+pub(crate) struct Running {
+    pub(crate) id: String,
+    pub(crate) init: i32,
+}
+
+impl Bench {
+    pub(crate) async fn begin() -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            println!("skipped: {PROGRAM} is not there; install busybox-static");
+            return None;
+        }
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let on_disk = tempfile::tempdir_in("/var/tmp").unwrap();
+        let memory = open(directory.path()).await?;
+        let disk = open(on_disk.path()).await?;
+        let root = directory.path().join("root");
+        for name in ["bin", "proc", "sys", "dev"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::copy(PROGRAM, root.join("bin/busybox")).unwrap();
+        Some(Self {
+            memory,
+            disk,
+            directory,
+            _on_disk: on_disk,
+        })
+    }
+
+    /// A root file system for others.
+    pub(crate) fn root(&self) -> &'static Path {
+        Box::leak(self.directory.path().join("root").into_boxed_path())
+    }
+
+    fn of(&self, kind: Kind) -> &Arc<LocalDriver> {
+        match kind {
+            Kind::OnDisk => &self.disk,
+            _ => &self.memory,
+        }
+    }
+
+    pub(crate) async fn lifecycle(&self, kind: Kind) -> Duration {
+        let config = config(kind, &["true"]);
+        let start = Instant::now();
+        cycle(self.of(kind), &config).await;
+        start.elapsed()
+    }
+
+    pub(crate) async fn rate(&self, kind: Kind, workers: usize, each: usize) -> f64 {
+        let start = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..workers {
+            let driver = Arc::clone(self.of(kind));
+            tasks.spawn(async move {
+                for _ in 0..each {
+                    cycle(&driver, &config(kind, &["true"])).await;
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+        (workers * each) as f64 / start.elapsed().as_secs_f64()
+    }
+
+    pub(crate) async fn running(&self) -> Running {
+        let container = self
+            .memory
+            .run_container(&config(Kind::ReadOnly, &["sleep", "100000"]))
+            .await
+            .unwrap();
+        Running {
+            init: self.init(&container.id),
+            id: container.id,
+        }
+    }
+
+    fn init(&self, id: &str) -> i32 {
+        let journal = self.state().join("containers").join(id).join("journal");
+        let journal = fs::read_to_string(journal).unwrap();
+        let (_, rest) = journal.split_once("\"initPid\":").unwrap();
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub(crate) async fn exec(&self, id: &str) -> Duration {
+        let spec = ExecSpec::new([PROGRAM, "true"]);
+        let start = Instant::now();
+        let result = self.memory.exec(id, &spec).await.unwrap();
+        let time = start.elapsed();
+        assert_eq!(result.exit_code, 0);
+        time
+    }
+
+    pub(crate) async fn remove(&self, id: &str) {
+        self.memory.force_remove(id).await.unwrap();
+    }
+
+    /// What an idle container's keepers take beside its own process: the shim and the init, proportionally shared.
+    pub(crate) async fn memory(&self, table: &mut Table) {
+        const COUNT: usize = 10;
+        let mut running = Vec::new();
+        for _ in 0..COUNT {
+            running.push(self.running().await);
+        }
+        // A shim gives its buffers back when it has been idle.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let (mut shims, mut inits) = (0, 0);
+        for container in &running {
+            shims += pss_kib(parent(container.init));
+            inits += pss_kib(container.init);
+        }
+        for container in &running {
+            self.remove(&container.id).await;
+        }
+        table.section("memory of an idle container beside its own process (PSS)");
+        let count = COUNT as u64;
+        table.figure("shim", format!("{} KiB", shims / count), None);
+        table.figure("init", format!("{} KiB", inits / count), None);
+    }
+
+    /// Output into the log, against `cat` from a pipe into a file.
+    pub(crate) async fn logs(&self, table: &mut Table) {
+        const MIB: u64 = 512;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds(5) {
+            theirs.push(piped(self.directory.path(), MIB));
+            ours.push(self.logged(MIB).await);
+        }
+        table.section(&format!("{MIB} MiB of output, MB a second"));
+        let rate = |time: Duration| (MIB << 20) as f64 / 1e6 / time.as_secs_f64();
+        let (ours, theirs) = (rate(median(&mut ours)), rate(median(&mut theirs)));
+        table.figure(
+            "`cat` from a pipe into a file in memory",
+            format!("{theirs:.0}"),
+            None,
+        );
+        table.figure(
+            "driver-local, into its log in memory, to the exit",
+            format!("{ours:.0}"),
+            Some(ours / theirs),
+        );
+    }
+
+    async fn logged(&self, mib: u64) -> Duration {
+        let count = format!("count={}", mib * 16);
+        let config = config(Kind::ReadOnly, &["dd", "if=/dev/zero", "bs=64k", &count]);
+        let id = self.memory.create_container(&config).await.unwrap().id;
+        let start = Instant::now();
+        self.memory.start_container(&id).await.unwrap();
+        let exit = self.memory.wait_exit(&id).await.unwrap();
+        let time = start.elapsed();
+        assert_eq!(exit.exit_code, Some(0));
+        self.remove(&id).await;
+        time
+    }
+
+    /// What it costs to ask about one of a thousand that run.
+    pub(crate) async fn many(&self, table: &mut Table) {
+        let count = rounds(1000);
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(self.running().await.id);
+        }
+        let filter = ContainerFilter::default();
+        let (mut lists, mut gets, mut stats) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..20 {
+            let start = Instant::now();
+            assert_eq!(self.memory.list_containers(&filter).await.unwrap().len(), count);
+            lists.push(start.elapsed());
+        }
+        for id in &ids {
+            let start = Instant::now();
+            assert!(self.memory.get_container(id).await.unwrap().is_some());
+            gets.push(start.elapsed());
+            let start = Instant::now();
+            self.memory.container_stats(id).await.unwrap();
+            stats.push(start.elapsed());
+        }
+        table.section(&format!("{count} containers that run"));
+        table.times("list all", &mut lists, None);
+        table.times("get one", &mut gets, None);
+        table.times("stats of one", &mut stats, None);
+        for id in &ids {
+            self.remove(id).await;
+        }
+    }
+
+    pub(crate) async fn end(&self) {
+        for driver in [&self.memory, &self.disk] {
+            driver.remove_image(IMAGE).await.unwrap();
+        }
+    }
+}
+
+async fn open(directory: &Path) -> Option<Arc<LocalDriver>> {
+    let options = LocalOptions::default().state_dir(directory.join("state"));
+    let driver = LocalDriver::open(options).unwrap();
+    let checks = driver.preflight().await.unwrap().checks;
+    if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
+        println!("skipped: {}", failed.message);
+        return None;
+    }
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_path_with_name(PROGRAM, "bin/busybox").unwrap();
+    let archive = Bytes::from(archive.into_inner().unwrap());
+    let stream = Box::pin(futures_util::stream::iter([Ok(archive)]));
+    driver
+        .import_image(&ImportOptions::new(IMAGE), stream)
+        .await
+        .unwrap();
+    Some(Arc::new(driver))
+}
+
+fn config(kind: Kind, arguments: &[&str]) -> ContainerConfig {
+    let command: Vec<&str> = [PROGRAM].iter().chain(arguments).copied().collect();
+    let limits = ResourceLimits::default().memory(64).cpu(1.0);
+    ContainerConfig::new("bench", IMAGE)
+        .command(command)
+        .resources(limits)
+        .security(SecurityOptions::default().read_only(kind == Kind::ReadOnly))
+}
+
+async fn cycle(driver: &LocalDriver, config: &ContainerConfig) {
+    let id = driver.create_container(config).await.unwrap().id;
+    driver.start_container(&id).await.unwrap();
+    let exit = driver.wait_exit(&id).await.unwrap();
+    assert_eq!(exit.exit_code, Some(0));
+    driver.force_remove(&id).await.unwrap();
+}
+
+fn piped(directory: &Path, mib: u64) -> Duration {
+    let file = directory.join("piped");
+    let script = format!(
+        "{PROGRAM} dd if=/dev/zero bs=64k count={} 2>/dev/null | {PROGRAM} cat > {}",
+        mib * 16,
+        file.display()
+    );
+    let start = Instant::now();
+    let status = std::process::Command::new(PROGRAM)
+        .args(["sh", "-c", &script])
+        .status();
+    let time = start.elapsed();
+    assert!(status.unwrap().success());
+    fs::remove_file(file).unwrap();
+    time
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+fn pss_kib(pid: i32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
