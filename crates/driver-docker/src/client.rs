@@ -285,9 +285,11 @@ impl Call<'_> {
     {
         let response = self.send().await?;
         let frames = BodyStream::new(response.into_body());
-        Ok(Box::pin(frames.filter_map(async |frame| match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(Failure::Broken(error.to_string()))),
+        Ok(Box::pin(frames.filter_map(|frame| {
+            std::future::ready(match frame {
+                Ok(frame) => frame.into_data().ok().map(Ok),
+                Err(error) => Some(Err(Failure::Broken(error.to_string()))),
+            })
         })))
     }
 

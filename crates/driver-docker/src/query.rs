@@ -1,6 +1,7 @@
 //! Reading containers: from the cache where that is surely fresh, else from the engine.
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::ready;
 use std::sync::Arc;
 
 use driver_types::{ContainerFilter, ContainerInstance, Operation, Result, labels};
@@ -103,8 +104,8 @@ async fn ask(engine: &Arc<Engine>, filter: &ContainerFilter) -> Result<Vec<Conta
         })
         .buffer_unordered(INSPECTS)
         // Those that went away since they were listed are not there.
-        .try_filter_map(async |snapshot| Ok(snapshot))
-        .try_filter_map(async |snapshot| Ok(filter.matches(&snapshot).then(|| (*snapshot).clone())))
+        .try_filter_map(|snapshot| ready(Ok(snapshot)))
+        .try_filter_map(|snapshot| ready(Ok(filter.matches(&snapshot).then(|| (*snapshot).clone()))))
         .try_collect()
         .await
 }

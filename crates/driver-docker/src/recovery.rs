@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use driver_types::{
-    ContainerFilter, ContainerStatus, DriverError, ObjectKind, ObjectRef, Operation, RecoveryReport,
-    RemoveOptions, Result, ShutdownMode, StopOptions,
+    ContainerFilter, ContainerStatus, ObjectKind, ObjectRef, Operation, RecoveryReport, RemoveOptions,
+    Result, ShutdownMode, StopOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -42,14 +42,19 @@ async fn end_all(engine: &Arc<Engine>, mode: ShutdownMode) -> Result<()> {
         return Ok(());
     }
     let containers = query::summaries(engine, Operation::Shutdown, &ContainerFilter::default()).await?;
-    let failed: Vec<DriverError> = stream::iter(containers)
-        .map(async |container| end(engine, &container.id, mode).await)
+    // No async closures here: with them in combinators rustc 1.95 panics in incremental builds.
+    let ended: Vec<Result<()>> = stream::iter(containers)
+        .map(|container| {
+            let engine = Arc::clone(engine);
+            async move { end(&engine, &container.id, mode).await }
+        })
         .buffer_unordered(ENDINGS)
-        .filter_map(async |ended| ended.err())
         .collect()
         .await;
-    let count = failed.len();
-    match failed.into_iter().next() {
+    let mut failed = ended.into_iter().filter_map(Result::err);
+    let first = failed.next();
+    let count = failed.count() + 1;
+    match first {
         Some(first) => Err(first.with_context("failed", count)),
         None => Ok(()),
     }

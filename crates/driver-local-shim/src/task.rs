@@ -4,16 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cgroup, Process, Sandbox};
 
-/// The first and only message to a shim.
+/// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// Make a container and watch its run to the end.
+    /// Make a container and watch its run to the end. One byte more follows, of any value, when its cgroups have been made.
     Run(Box<RunTask>),
     /// Run a process in a container, as the exec guard. After [`Report::Ready`] the socket speaks the guard's protocol
     /// (`driver-exec-guard`).
     Exec(Box<ExecTask>),
     /// Make the root file system of a container that does not run, and hold it until the socket is closed.
     Hold(Box<HoldTask>),
+    /// Fork shims, until the socket is closed: every further byte on it has a socket with it, which is the one of a new
+    /// shim that waits for its task. Cheaper than to execute the program each time.
+    ForkServer,
+    /// Make the namespaces of a run ahead of it. Unless the socket is closed, one [`Task::Run`] follows.
+    Prepare,
 }
 
 /// A run of a container.
@@ -84,9 +89,13 @@ pub enum Report {
         /// Its start time, as in [`ExecTask::init_start_time`].
         init_start_time: u64,
     },
-    /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Hold: the root is
-    /// there, as the root directory of the shim's process.
+    /// Exec: the process is in the container; from here on the socket speaks the guard's protocol.
     Ready,
+    /// Hold: the root is there, as the root directory of this process.
+    Holding {
+        /// The shim's pid in the driver's pid namespace.
+        pid: i32,
+    },
     /// Nothing was started, and nothing is left of it but what the driver made.
     Failed {
         /// Where it failed.

@@ -5,12 +5,11 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use common::{Place, Shim, skipped, until};
 use driver_local_shim::{
-    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, Report, Sandbox, Task, UserNamespace, encode,
+    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, Report, Sandbox, Task, UserNamespace,
 };
 use rstest::rstest;
 
@@ -50,9 +49,7 @@ fn sandbox(place: &Place) -> Sandbox {
 }
 
 fn spawn(task: Task) -> Shim {
-    let mut shim = Shim::idle_as(USER);
-    shim.socket.write_all(&encode(&task)).unwrap();
-    shim
+    Shim::idle_as(USER).with(&task)
 }
 
 #[rstest]
@@ -103,7 +100,7 @@ fn a_held_root() {
     let mut sandbox = sandbox(&place);
     sandbox.root.writable = place.writable();
     let mut shim = spawn(Task::Hold(Box::new(HoldTask { sandbox })));
-    assert_eq!(shim.report(), Report::Ready);
+    assert!(matches!(shim.report(), Report::Holding { pid } if pid == shim.child.id() as i32));
     let root = format!("/proc/{}/root", shim.child.id());
     // As the driver would see it, who is not root either.
     let seen = std::process::Command::new("/bin/busybox")

@@ -139,6 +139,7 @@ impl Core {
     /// Refuses all later operations.
     pub(crate) fn shut_down(&self) {
         self.shut_down.store(true, Ordering::Release);
+        self.shim.rest();
     }
 
     /// Waits for a container's turn, in the order of arrival in this driver, and against other drivers by a file lock.

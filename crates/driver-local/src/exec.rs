@@ -100,7 +100,7 @@ async fn greet(process: &mut ShimProcess, id: &str) -> Result<Decoder, Failure> 
                 Stage::Prepare | Stage::Namespaces | Stage::Cgroups | Stage::Root => Failure::Other(error),
             })
         }
-        Ok(Report::Started { .. }) => {
+        Ok(Report::Started { .. } | Report::Holding { .. }) => {
             let error = DriverError::internal("the shim answered another question");
             Err(Failure::OfRequest(error))
         }
@@ -154,7 +154,7 @@ mod tests {
         let (mut theirs, socket) = UnixStream::pair().unwrap();
         theirs.write_all(&wire).await.unwrap();
         drop(theirs);
-        begin(ShimProcess { pid: 0, socket }, "box", &spec(), ended).await
+        begin(ShimProcess { socket }, "box", &spec(), ended).await
     }
 
     fn spec() -> ExecSpec {

@@ -41,7 +41,9 @@ async fn start(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> Result<ProcessHan
         user_namespace: false,
         process: launch::exec_process(&container.spec, spec),
     };
-    exec::start(&core.shim, &container, inside, spec, ended(core, id)).await
+    let started = exec::start(&core.shim, &container, inside, spec, ended(core, id)).await;
+    lifecycle::prepare(core);
+    started
 }
 
 /// Waits until a container does not run any more, and gives the refusal that follows.

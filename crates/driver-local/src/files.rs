@@ -151,15 +151,20 @@ async fn hold_by_shim(core: &Arc<Core>, turn: Turn) -> Result<Held> {
     };
     let spawned = core.shim.spawn(&Task::Hold(Box::new(task))).await;
     let mut holder = spawned.map_err(|error| shim::lost(&error))?;
-    match holder.report().await {
-        Ok(Report::Ready) => {}
+    let pid = match holder.report().await {
+        Ok(Report::Holding { pid }) => pid,
         Ok(Report::Failed { message, .. }) => return Err(DriverError::file_system(message)),
-        Ok(Report::Started { .. }) => {
+        Ok(Report::Started { .. } | Report::Ready) => {
             return Err(DriverError::internal("the shim answered another question"));
         }
         Err(error) => return Err(shim::lost(&error)),
-    }
-    let root = open_root(holder.pid).map_err(|error| DriverError::file_system(error.to_string()))?;
+    };
+    let opened = open_root(pid).and_then(|root| match holder.waits() {
+        true => Ok(root),
+        // Its number may be another process's by now.
+        false => Err(io::Error::other("the process that holds the files has ended")),
+    });
+    let root = opened.map_err(|error| DriverError::file_system(error.to_string()))?;
     Ok(Held {
         root,
         _holder: Some((holder, turn)),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_local_shim::{Report, Task};
+use driver_local_shim::Report;
 use driver_types::{
     Action, ContainerConfig, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions,
     Transition,
@@ -46,6 +46,7 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     let failed = match launch(core, container, run).await {
         Ok(()) => {
             let started = core.containers.find(id)?;
+            prepare(core);
             exec_calls::begin_checks(core, &started);
             leave_at_end(core, &started);
             return Ok(());
@@ -62,6 +63,19 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     })
 }
 
+/// Makes ready for the next start, beside what runs now.
+pub(crate) fn prepare(core: &Arc<Core>) {
+    if core.shim.is_prepared(core.options.prepared) {
+        return;
+    }
+    let core = Arc::clone(core);
+    tokio::spawn(async move {
+        if let Err(error) = core.shim.prepare(core.options.prepared).await {
+            tracing::warn!(%error, "no shim can be prepared for the next start");
+        }
+    });
+}
+
 /// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.
 pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
@@ -73,10 +87,6 @@ pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
 async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
-    let groups = core
-        .cgroups
-        .create(id, &limits)
-        .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
     let (networks, joining) = (core.networks.clone(), container.clone());
     // The namespace lives by this until it has a process.
     let member = blocking(move || networks.join(&joining)).await?;
@@ -90,9 +100,14 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
         core.containers.record(container, &record)?;
     }
     let path = member.as_ref().map(Membership::path);
-    let task = launch::run_task(core, container, run, groups, path);
-    let spawned = core.shim.spawn(&Task::Run(Box::new(task))).await;
+    let task = launch::run_task(core, container, run, core.cgroups.of(id), path);
+    let spawned = core.shim.run(task).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
+    // While the shim makes the root.
+    core.cgroups
+        .create(id, &limits)
+        .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
+    process.go_on().await.map_err(|error| shim::lost(&error))?;
     match process.report().await {
         Ok(Report::Started { .. }) => Ok(()),
         Ok(Report::Failed {
@@ -104,7 +119,9 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
                 None => error,
             })
         }
-        Ok(Report::Ready) => Err(DriverError::internal("the shim answered another question")),
+        Ok(Report::Ready | Report::Holding { .. }) => {
+            Err(DriverError::internal("the shim answered another question"))
+        }
         Err(error) => Err(shim::lost(&error)),
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::Arc;
 
 use driver_types::{
-    ContainerStatus, DriverError, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode,
-    Signal, StopOptions,
+    ContainerStatus, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode, Signal,
+    StopOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -149,14 +149,19 @@ async fn end_all(core: &Arc<Core>, mode: ShutdownMode) -> Result<()> {
     if mode == ShutdownMode::Leave {
         return Ok(());
     }
-    let failed: Vec<DriverError> = stream::iter(core.containers.list(false)?)
-        .map(async |container| end(core, container.id(), mode).await)
+    // No async closures here: with them in combinators rustc 1.95 panics in incremental builds.
+    let ended: Vec<Result<()>> = stream::iter(core.containers.list(false)?)
+        .map(|container| {
+            let core = Arc::clone(core);
+            async move { end(&core, container.id(), mode).await }
+        })
         .buffer_unordered(ENDINGS)
-        .filter_map(async |ended| ended.err())
         .collect()
         .await;
-    let count = failed.len();
-    match failed.into_iter().next() {
+    let mut failed = ended.into_iter().filter_map(Result::err);
+    let first = failed.next();
+    let count = failed.count() + 1;
+    match first {
         Some(first) => Err(first.with_context("failed", count)),
         None => Ok(()),
     }

@@ -1,36 +1,40 @@
-//! Starting the shim: the embedded program in a sealed memfd, spawned with a socket as its stdin.
+//! Starting shims: the embedded program in a sealed memfd, executed once as a server that forks them.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use driver_local_shim::{MAX_MESSAGE, Report, Task};
+use driver_local_shim::{MAX_MESSAGE, Report, RunTask, Task};
 use driver_types::DriverError;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-
-use crate::ready;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 
-/// The shim, ready to be spawned. A clone is another handle on the same file.
+/// The shim, ready to be started. A clone is another handle on the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Shim {
     program: Arc<File>,
+    forks: Arc<Mutex<Option<ForkServer>>>,
+    /// Those with namespaces made for a run, and those that wait for any task.
+    prepared: Arc<Mutex<Vec<ShimProcess>>>,
+    spare: Arc<Mutex<Vec<ShimProcess>>>,
+    preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A spawned shim. Dropping it leaves the process alone; it is reaped in the background.
+/// A started shim. Dropping it leaves the process alone, unless it still waits for its task.
 #[derive(Debug)]
 pub(crate) struct ShimProcess {
-    /// Its pid, until it was reaped.
-    pub(crate) pid: i32,
-    /// The socket that is its stdin.
+    /// The socket that tasks and reports are on.
     pub(crate) socket: UnixStream,
 }
 
@@ -54,59 +58,182 @@ impl Shim {
         fcntl_add_seals(&file, seals)?;
         Ok(Self {
             program: Arc::new(file),
+            forks: Arc::default(),
+            prepared: Arc::default(),
+            spare: Arc::default(),
+            preparing: Arc::default(),
         })
     }
 
-    /// Spawns a shim and sends it its task. Never forks this process: `Command` without hooks is `posix_spawn`.
+    /// Starts a shim and sends it its task. Never forks this process.
     ///
     /// # Errors
     ///
     /// The process or the socket could not be made, or the shim died before it took its task.
     pub(crate) async fn spawn(&self, task: &Task) -> io::Result<ShimProcess> {
-        let program = Arc::clone(&self.program);
-        // A spawn blocks until the new process has executed.
-        let (child, socket) = tokio::task::spawn_blocking(move || spawn(&program))
-            .await
-            .map_err(io::Error::other)??;
-        socket.set_nonblocking(true)?;
-        let pid = child.id().cast_signed();
-        reap(child)?;
-        let mut process = ShimProcess {
-            pid,
-            socket: UnixStream::from_std(socket)?,
-        };
-        process.socket.write_all(&driver_local_shim::encode(task)).await?;
+        if let Some(process) = give_one_of(&self.spare, task).await {
+            return Ok(process);
+        }
+        let mut process = self.fork().await?;
+        process.give(task).await?;
         Ok(process)
+    }
+
+    /// Starts the shim of a run; one that was prepared, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn run(&self, task: RunTask) -> io::Result<ShimProcess> {
+        let task = Task::Run(Box::new(task));
+        match give_one_of(&self.prepared, &task).await {
+            Some(process) => Ok(process),
+            None => self.spawn(&task).await,
+        }
+    }
+
+    /// Whether as many wait as are to.
+    pub(crate) fn is_prepared(&self, count: usize) -> bool {
+        lock(&self.prepared).len() >= count && lock(&self.spare).len() >= count
+    }
+
+    /// Makes sure that `count` shims are prepared for runs to come, and as many for other tasks. One call is at it at a time;
+    /// others leave it to that one.
+    pub(crate) async fn prepare(&self, count: usize) -> io::Result<()> {
+        let Ok(_turn) = self.preparing.try_lock() else {
+            return Ok(());
+        };
+        while lock(&self.prepared).len() < count {
+            let mut process = self.fork().await?;
+            process.give(&Task::Prepare).await?;
+            lock(&self.prepared).push(process);
+        }
+        while lock(&self.spare).len() < count {
+            let process = self.fork().await?;
+            lock(&self.spare).push(process);
+        }
+        Ok(())
+    }
+
+    /// Lets go of all that waits. It is made anew where it is needed again.
+    pub(crate) fn rest(&self) {
+        lock(&self.prepared).clear();
+        lock(&self.spare).clear();
+        lock(&self.forks).take();
+    }
+
+    async fn fork(&self) -> io::Result<ShimProcess> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        let forked = lock(&self.forks)
+            .as_ref()
+            .is_some_and(|server| server.fork(&theirs).is_ok());
+        if !forked {
+            let (program, forks) = (Arc::clone(&self.program), Arc::clone(&self.forks));
+            let begin = move || {
+                let server = ForkServer::begin(&program)?;
+                server.fork(&theirs)?;
+                *lock(&forks) = Some(server);
+                io::Result::Ok(())
+            };
+            // A spawn blocks until the new process has executed.
+            tokio::task::spawn_blocking(begin)
+                .await
+                .map_err(io::Error::other)??;
+        }
+        ours.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(ours)?;
+        Ok(ShimProcess { socket })
     }
 }
 
-fn spawn(program: &File) -> io::Result<(Child, StdUnixStream)> {
-    let (ours, theirs) = StdUnixStream::pair()?;
-    let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-        .arg0("driver-local-shim")
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok((child, ours))
+/// The process that forks shims. It ends with its socket.
+#[derive(Debug)]
+struct ForkServer {
+    socket: StdUnixStream,
+    child: Option<Child>,
 }
 
-/// Waits for the end of the process without a thread for each.
-fn reap(mut child: Child) -> io::Result<()> {
-    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
-    let pidfd = ready::register(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
-    tokio::spawn(async move {
-        // An error means that the runtime ends: the process outlives it, as it should.
-        if pidfd.readable().await.is_ok() {
-            let _ = child.wait();
+impl ForkServer {
+    /// Never forks this process: `Command` without hooks is `posix_spawn`.
+    fn begin(program: &File) -> io::Result<Self> {
+        let (mut socket, theirs) = StdUnixStream::pair()?;
+        let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+            .arg0("driver-local-shim")
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let server = Self {
+            socket: socket.try_clone()?,
+            child: Some(child),
+        };
+        socket.write_all(&driver_local_shim::encode(&Task::ForkServer))?;
+        // One that is stopped must not stop the driver.
+        socket.set_nonblocking(true)?;
+        Ok(server)
+    }
+
+    /// Asks for a shim at the other end of this socket.
+    fn fork(&self, theirs: &StdUnixStream) -> io::Result<()> {
+        let sockets = [theirs.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
+        sendmsg(
+            &self.socket,
+            &[IoSlice::new(&[0])],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
+        Ok(())
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        // Not only our end of it: a clone may be in another process that this one is just forking.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(mut child) = self.child.take() {
+            std::thread::spawn(move || child.wait());
         }
-    });
-    Ok(())
+    }
+}
+
+/// Gives a task to one that waits, if there is one.
+async fn give_one_of(waiting: &Mutex<Vec<ShimProcess>>, task: &Task) -> Option<ShimProcess> {
+    let next = || lock(waiting).pop();
+    while let Some(mut process) = next() {
+        // One that was killed meanwhile has closed its end.
+        if process.waits() && process.give(task).await.is_ok() {
+            return Some(process);
+        }
+    }
+    None
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ShimProcess {
+    async fn give(&mut self, task: &Task) -> io::Result<()> {
+        self.socket.write_all(&driver_local_shim::encode(task)).await
+    }
+
+    /// Tells the shim of a run that its cgroups are there.
+    pub(crate) async fn go_on(&mut self) -> io::Result<()> {
+        self.socket.write_all(&[1]).await
+    }
+
+    /// Whether the process lives and has nothing to say.
+    pub(crate) fn waits(&self) -> bool {
+        // Of the kernel: the runtime may not have heard yet.
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(&self.socket, &mut [0], flags).is_err_and(|error| error == Errno::AGAIN)
+    }
+
     /// The next report.
     ///
     /// # Errors

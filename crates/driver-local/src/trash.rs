@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::layout::Layout;
@@ -19,6 +20,7 @@ pub(crate) fn put(layout: &Layout, path: &Path) -> io::Result<()> {
     fs::rename(path, layout.trash().join(&name))?;
     let layout = layout.clone();
     let delete = move || {
+        await_shim(&layout.trash().join(&name));
         if let Err(error) = delete(&layout, &name) {
             tracing::warn!(%error, "what was removed is left in the trash for recover");
         }
@@ -43,6 +45,15 @@ pub(crate) fn empty(layout: &Layout) -> io::Result<()> {
         }
     }
     result
+}
+
+/// Waits for a shim that is about to end: while it closes what it has open, the kernel would spin over what is deleted.
+fn await_shim(directory: &Path) {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = openat(CWD, directory.join("shim.lock"), flags, Mode::empty());
+    if let Ok(lock) = lock {
+        let _ = flock(lock, FlockOperation::LockExclusive);
+    }
 }
 
 /// Symbolic links are removed and never followed, and the depth does not matter: the tree may be a container's.

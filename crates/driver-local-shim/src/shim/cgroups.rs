@@ -45,6 +45,14 @@ impl Joinable {
         Ok(joinable)
     }
 
+    /// Those of version 1 that another process has opened.
+    pub(crate) fn of(files: Vec<OwnedFd>) -> Self {
+        Self {
+            files,
+            directory: None,
+        }
+    }
+
     /// For the clone of the process.
     pub(crate) fn directory(&self) -> Option<BorrowedFd<'_>> {
         self.directory.as_ref().map(AsFd::as_fd)

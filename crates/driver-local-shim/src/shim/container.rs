@@ -18,58 +18,82 @@ use crate::status::Starting;
 use crate::sys::{self, Fork};
 use crate::{init, loopback, userns};
 
-/// What the first process takes over from the shim.
+/// The first process of a container, before it has made it.
 pub(crate) struct First<'a> {
     pub(crate) task: &'a RunTask,
-    pub(crate) cgroups: Joinable,
     pub(crate) network: Option<OwnedFd>,
+    pub(crate) status: Starting,
+    /// What the shim's own score was before it asked to be spared.
+    pub(crate) oom_score_adj: i32,
+}
+
+/// What it takes over from the shim once its root is made.
+pub(crate) struct Equipment {
+    pub(crate) cgroups: Joinable,
     /// Of the main process; with a terminal only stdin and stdout are placeholders until it is opened.
     pub(crate) stdio: Stdio,
     /// Held open by an init, so that streams outlive the shim.
     pub(crate) held: Vec<OwnedFd>,
-    pub(crate) status: Starting,
     /// Where an init tells how the main process ended.
     pub(crate) exit: OwnedFd,
-    pub(crate) oom_score_adj: i32,
+}
+
+impl Equipment {
+    /// All of it, as a prepared process receives it: three streams, the exit, what is held, the cgroups.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let Stdio {
+            stdin,
+            stdout,
+            stderr,
+        } = &self.stdio;
+        let own = [stdin, stdout, stderr, &self.exit].into_iter();
+        own.chain(&self.held)
+            .chain(&self.cgroups.files)
+            .map(AsFd::as_fd)
+            .collect()
+    }
 }
 
 impl First<'_> {
-    /// Makes the container around this process and becomes its init or main process.
-    pub(crate) fn run(mut self) -> ! {
-        let result = self.close_others().and_then(|()| self.make());
-        let (ids, terminal) = match result {
-            Ok(made) => made,
-            Err(failure) => self.status.fail(failure),
-        };
-        if let Err(failure) = self.set_stdio(terminal.as_ref()) {
-            self.status.fail(failure);
-        }
-        let bounds = match process::bound(&self.task.process) {
-            Ok(bounds) => bounds,
-            Err(failure) => self.status.fail(failure),
-        };
-        if !self.task.init {
-            self.become_main(bounds, &ids, terminal.as_ref());
-        }
-        match sys::fork(0, None).at(Stage::Exec, || "starting the main process under init") {
-            Ok(Fork::Child) => self.become_main(bounds, &ids, terminal.as_ref()),
-            Ok(Fork::Parent(main)) => self.become_init(&main, bounds, &ids, terminal.as_ref()),
+    /// Likewise [`run`](Self::run), in a copy of the shim.
+    pub(crate) fn run_with(self, equipment: Equipment) -> ! {
+        let mut kept = equipment.descriptors();
+        kept.push(self.status.0.as_fd());
+        kept.extend(self.network.iter().map(AsFd::as_fd));
+        match sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors") {
+            Ok(()) => self.run(|| Ok(equipment)),
             Err(failure) => self.status.fail(failure),
         }
     }
 
-    fn close_others(&self) -> Result<()> {
-        let mut kept: Vec<BorrowedFd<'_>> = vec![
-            self.stdio.stdin.as_fd(),
-            self.stdio.stdout.as_fd(),
-            self.stdio.stderr.as_fd(),
-            self.status.0.as_fd(),
-            self.exit.as_fd(),
-        ];
-        kept.extend(self.held.iter().map(AsFd::as_fd));
-        kept.extend(self.network.iter().map(AsFd::as_fd));
-        kept.extend(self.cgroups.files.iter().map(AsFd::as_fd));
-        sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")
+    /// Makes the container around this process and becomes its init or main process.
+    pub(crate) fn run(mut self, equipment: impl FnOnce() -> Result<Equipment>) -> ! {
+        let begun = self.make().and_then(|(ids, terminal)| {
+            let equipment = equipment()?;
+            equipment.enter_cgroups()?;
+            let mut begun = Begun {
+                task: self.task,
+                status: self
+                    .status
+                    .0
+                    .try_clone()
+                    .at(Stage::Prepare, || "a socket")
+                    .map(Starting)?,
+                equipment,
+                ids,
+                terminal,
+                bounds: process::bound(&self.task.process)?,
+            };
+            begun.set_stdio()?;
+            Ok(begun)
+        });
+        match begun {
+            Ok(begun) => {
+                drop(self.status);
+                begun.run()
+            }
+            Err(failure) => self.status.fail(failure),
+        }
     }
 
     fn make(&mut self) -> Result<(Ids, Option<Terminal>)> {
@@ -79,11 +103,7 @@ impl First<'_> {
             userns::close()?;
             userns::become_root(user)?;
         }
-        // Limits first, so that all that follows is charged to the container; then the namespace, whose root is the
-        // cgroup that this process is in.
-        self.cgroups.join()?;
         reset_oom_score(self.oom_score_adj);
-        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Namespaces, || "cgroup namespace")?;
         if let Some(network) = self.network.take() {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(network.as_fd(), kind).at(Stage::Namespaces, || "network namespace")?;
@@ -103,22 +123,56 @@ impl First<'_> {
         root.enter()?;
         Ok((process::identify(main)?, terminal))
     }
+}
+
+impl Equipment {
+    /// What runs in the container is charged to it from here on. Then the namespace, whose root is the cgroup that this
+    /// process is in.
+    fn enter_cgroups(&self) -> Result<()> {
+        self.cgroups.join()?;
+        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Namespaces, || "cgroup namespace")
+    }
+}
+
+/// The first process once its container is made.
+struct Begun<'a> {
+    task: &'a RunTask,
+    status: Starting,
+    equipment: Equipment,
+    ids: Ids,
+    terminal: Option<Terminal>,
+    bounds: Bounds,
+}
+
+impl Begun<'_> {
+    fn run(self) -> ! {
+        if !self.task.init {
+            self.become_main();
+        }
+        match sys::fork(0, None).at(Stage::Exec, || "starting the main process under init") {
+            Ok(Fork::Child) => self.become_main(),
+            Ok(Fork::Parent(main)) => self.become_init(&main),
+            Err(failure) => self.status.fail(failure),
+        }
+    }
 
     /// The streams that only exist inside: a terminal, or the container's own /dev/null.
-    fn set_stdio(&mut self, terminal: Option<&Terminal>) -> Result<()> {
-        match terminal {
-            Some(terminal) => self.stdio = terminal_stdio(terminal)?,
-            None if !self.task.stdin => self.stdio.stdin = open_null().at(Stage::Exec, || "/dev/null")?,
+    fn set_stdio(&mut self) -> Result<()> {
+        match &self.terminal {
+            Some(terminal) => self.equipment.stdio = terminal_stdio(terminal)?,
+            None if !self.task.stdin => {
+                self.equipment.stdio.stdin = open_null().at(Stage::Exec, || "/dev/null")?;
+            }
             None => {}
         }
         Ok(())
     }
 
-    fn become_main(&self, bounds: Bounds, ids: &Ids, terminal: Option<&Terminal>) -> ! {
+    fn become_main(&self) -> ! {
+        let terminal = self.terminal.as_ref();
         let confined = || -> Result<()> {
-            let main = &self.task.process;
             setsid().at(Stage::Exec, || "session of its own")?;
-            self.stdio.install(ids)?;
+            self.equipment.stdio.install(&self.ids)?;
             if terminal.is_some() {
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
                     .at(Stage::Exec, || "controlling terminal")?;
@@ -130,25 +184,26 @@ impl First<'_> {
                     .flat_map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]),
             );
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine_within(bounds, &main.working_dir, ids)?;
+            process::confine_within(self.bounds, &self.task.process.working_dir, &self.ids)?;
             self.status.executing(terminal)
         };
         match confined() {
-            Ok(()) => self.status.fail(process::execute(&self.task.process, ids)),
+            Ok(()) => self.status.fail(process::execute(&self.task.process, &self.ids)),
             Err(failure) => self.status.fail(failure),
         }
     }
 
     /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
-    fn become_init(self, main: &sys::Child, bounds: Bounds, ids: &Ids, terminal: Option<&Terminal>) -> ! {
+    fn become_init(self, main: &sys::Child) -> ! {
+        let exit = &self.equipment.exit;
         let confined = || -> Result<()> {
             detach_stdio()?;
-            let mut kept = vec![self.exit.as_fd(), self.status.0.as_fd()];
+            let mut kept = vec![exit.as_fd(), self.status.0.as_fd()];
             // As long as init has them, a killed shim does not end who writes to them.
-            kept.extend(self.held.iter().map(AsFd::as_fd));
-            kept.extend(terminal.iter().map(|terminal| terminal.master.as_fd()));
+            kept.extend(self.equipment.held.iter().map(AsFd::as_fd));
+            kept.extend(self.terminal.iter().map(|terminal| terminal.master.as_fd()));
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine_within(bounds.none()?, "/", ids)?;
+            process::confine_within(self.bounds.none()?, "/", &self.ids)?;
             if self.task.sandbox.user.is_some() {
                 // Else a driver that is not root could not join the namespaces, for an exec.
                 userns::open()?;
@@ -160,7 +215,7 @@ impl First<'_> {
         }
         // From here on only the main process holds it, until it executes the program.
         drop(self.status);
-        init::run(main.pid, &self.exit)
+        init::run(main.pid, exit)
     }
 }
 

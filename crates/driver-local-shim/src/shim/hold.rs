@@ -14,10 +14,12 @@ use crate::userns;
 /// Makes the root, enters it and stays until the driver closes the socket. `/proc/PID/root` of this process is the way in.
 pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
     let report = match enter(task) {
-        Ok(()) => Report::Ready,
+        Ok(()) => Report::Holding {
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+        },
         Err(failure) => failure.into(),
     };
-    let ready = report == Report::Ready;
+    let ready = matches!(report, Report::Holding { .. });
     let told = tell(driver, &report).is_ok();
     if !(ready && told) {
         return ExitCode::FAILURE;

@@ -14,11 +14,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroups::{self, Joinable};
 use crate::clock::{boot_id, now_ms, start_time};
-use crate::container::{self, First};
+use crate::container::{self, Equipment, First};
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
+use crate::prepared::Prepared;
 use crate::server::Server;
 use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
@@ -38,8 +39,8 @@ pub(crate) struct Run {
 }
 
 /// Runs a container to its end.
-pub(crate) fn run(task: RunTask, driver: OwnedFd) -> ExitCode {
-    match begin(task, &driver) {
+pub(crate) fn run(task: RunTask, driver: OwnedFd, prepared: Option<Prepared>) -> ExitCode {
+    match begin(task, &driver, prepared) {
         Ok((supervisor, report)) => {
             // A driver that was killed just now finds it in the journal.
             let _ = tell(&driver, &report);
@@ -60,9 +61,9 @@ pub(crate) fn tell(driver: &OwnedFd, report: &Report) -> io::Result<()> {
     socket.write_all(&encode(report))
 }
 
-fn begin(task: RunTask, driver: &OwnedFd) -> Result<(Supervisor, Report)> {
+fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<(Supervisor, Report)> {
     let directory = Directory::open(&task.directory)?;
-    match make(&task, &directory, driver) {
+    match make(&task, &directory, driver, prepared) {
         Ok((begun, streams, server, log)) => {
             let report = Report::Started {
                 init_pid: begun.child.pid.as_raw_nonzero().get(),
@@ -100,8 +101,25 @@ struct Begun {
     start_time: u64,
 }
 
-fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begun, Ours, Server, LogWriter)> {
+fn make(
+    task: &RunTask,
+    directory: &Directory,
+    driver: &OwnedFd,
+    prepared: Option<Prepared>,
+) -> Result<(Begun, Ours, Server, LogWriter)> {
     let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
+    let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
+    let first = First {
+        task,
+        network: open_network(&task.sandbox.network)?,
+        status,
+        oom_score_adj: spare_from_oom(),
+    };
+    // It makes the root while this process and the driver make the rest.
+    let prepared = prepared.filter(|prepared| prepared.serves(task));
+    if let Some(prepared) = &prepared {
+        prepared.begin(&first)?;
+    }
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -109,20 +127,23 @@ fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begu
         shim: mut streams,
     } = Streams::make(directory, task)?;
     let server = Server::new(directory.listen()?);
+    await_cgroups(driver)?;
     let oom = OomWatch::open(&task.cgroups);
-    let (watching, starting) = status::channel().at(Stage::Prepare, || "a socket")?;
     let (exit, their_exit) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe")?;
-    let first = First {
-        task,
+    let equipment = Equipment {
         cgroups: Joinable::open(&task.cgroups)?,
-        network: open_network(&task.sandbox.network)?,
         stdio,
         held,
-        status: starting,
         exit: their_exit,
-        oom_score_adj: spare_from_oom(),
     };
-    let child = clone(first)?;
+    let child = match prepared {
+        Some(prepared) => {
+            // The last end of its is in the other process now.
+            drop(first);
+            prepared.equip(equipment)?
+        }
+        None => clone(first, equipment)?,
+    };
     let user = task.sandbox.user.as_ref();
     let mapped = user.map_or(Ok(()), |user| map_users(&child, user, &watching));
     let begun = mapped
@@ -156,17 +177,25 @@ fn make(task: &RunTask, directory: &Directory, driver: &OwnedFd) -> Result<(Begu
 }
 
 /// Forks the container's first process into its namespaces.
-fn clone(first: First<'_>) -> Result<Child> {
+fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
     let sandbox = &first.task.sandbox;
     if sandbox.user.is_some() {
         userns::open()?;
     }
     let flags = container::namespace_flags(sandbox).bits();
-    match sys::fork(flags, first.cgroups.directory())
+    match sys::fork(flags, equipment.cgroups.directory())
         .at(Stage::Namespaces, || "the container's namespaces")?
     {
-        Fork::Child => first.run(),
+        Fork::Child => first.run_with(equipment),
         Fork::Parent(child) => Ok(child),
+    }
+}
+
+/// Waits until the driver has made the cgroups.
+fn await_cgroups(driver: &OwnedFd) -> Result<()> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(driver, &mut [0])) {
+        Ok(1) => Ok(()),
+        _ => Err(Failure::new(Stage::Prepare, "the driver is gone")),
     }
 }
 

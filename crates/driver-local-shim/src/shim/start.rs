@@ -9,8 +9,10 @@ use driver_local_shim::{Report, Stage, Task, decode};
 use nix::sys::signal::SigSet;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
+use rustix::thread::set_name;
 
-use crate::{exec, hold, run, sys};
+use crate::prepared::Prepared;
+use crate::{exec, fork_server, hold, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     match harden() {
@@ -24,6 +26,8 @@ pub(crate) fn main() -> ExitCode {
 
 /// Lets go of all that was inherited, but for the socket on stdin.
 fn harden() -> io::Result<OwnedFd> {
+    // For `ps`: else it is the number of a descriptor.
+    set_name(c"driver-shim")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     sys::close_from(3, &[])?;
     // Signals for the driver's terminal or process group are not for us; a write to nobody is an error, not an end. All
@@ -39,23 +43,41 @@ fn harden() -> io::Result<OwnedFd> {
     Ok(driver)
 }
 
-fn take_task(driver: OwnedFd) -> ExitCode {
-    let task = driver
-        .try_clone()
-        .and_then(|driver| decode(&mut File::from(driver)));
-    match task {
-        Ok(Task::Run(task)) => run::run(*task, driver),
+/// Does what the driver asks for on this socket.
+pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
+    match next(&driver) {
+        Ok(Task::Run(task)) => run::run(*task, driver, None),
+        Ok(Task::Prepare) => prepare(driver),
+        Ok(Task::ForkServer) => fork_server::serve(driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Hold(task)) => hold::hold(&task, &driver),
-        Err(error) => {
-            let report = Report::Failed {
-                stage: Stage::Prepare,
-                exit_code: None,
-                errno: error.raw_os_error(),
-                message: format!("the task: {error}"),
-            };
-            let _ = run::tell(&driver, &report);
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse(&driver, &error),
     }
+}
+
+fn next(driver: &OwnedFd) -> io::Result<Task> {
+    decode(&mut File::from(driver.try_clone()?))
+}
+
+/// Waits for a run with its namespaces made.
+fn prepare(driver: OwnedFd) -> ExitCode {
+    // What cannot be made now fails, with its reason, when it is made for the run.
+    let prepared = Prepared::make().ok();
+    match next(&driver) {
+        Ok(Task::Run(task)) => run::run(*task, driver, prepared),
+        Ok(_) => refuse(&driver, &io::ErrorKind::InvalidInput.into()),
+        // The driver is gone, or has no use for it.
+        Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+fn refuse(driver: &OwnedFd, error: &io::Error) -> ExitCode {
+    let report = Report::Failed {
+        stage: Stage::Prepare,
+        exit_code: None,
+        errno: error.raw_os_error(),
+        message: format!("the task: {error}"),
+    };
+    let _ = run::tell(driver, &report);
+    ExitCode::FAILURE
 }

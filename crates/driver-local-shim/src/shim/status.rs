@@ -127,7 +127,7 @@ impl Watching {
                 errno,
                 message,
             })),
-            Report::Started { .. } => Err(io::ErrorKind::InvalidData.into()),
+            Report::Started { .. } | Report::Holding { .. } => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

@@ -154,6 +154,16 @@ pub(crate) fn default_signals() {
     }
 }
 
+/// Whether the kernel reaps the children of this process by itself.
+pub(crate) fn reap_children_unasked(yes: bool) -> io::Result<()> {
+    let handler = if yes { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: no function of ours is called by these dispositions.
+    match unsafe { libc::signal(libc::SIGCHLD, handler) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// A system call filter for this process and all that it starts. `program` holds instructions of 8 bytes.
 pub(crate) fn set_seccomp_filter(program: &[u8]) -> io::Result<()> {
     let mut instructions: Vec<libc::sock_filter> = program

@@ -305,9 +305,15 @@ pub struct Shim {
 
 impl Shim {
     pub fn spawn(task: Task) -> Self {
-        let mut shim = Self::idle();
-        std::io::Write::write_all(&mut shim.socket, &encode(&task)).unwrap();
-        shim
+        Self::idle().with(&task)
+    }
+
+    /// Gives it a task. The cgroups of a run are there already.
+    pub fn with(mut self, task: &Task) -> Self {
+        let mut message = encode(task);
+        message.extend(matches!(task, Task::Run(_)).then_some(1));
+        std::io::Write::write_all(&mut self.socket, &message).unwrap();
+        self
     }
 
     pub fn idle() -> Self {

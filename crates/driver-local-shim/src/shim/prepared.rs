@@ -1,0 +1,175 @@
+//! A first process that waits in its namespaces for the container that it is to make.
+//!
+//! What can be made ahead is what no config changes: the pid, uts and ipc namespaces, and a network of a loopback interface.
+//! The mount namespace cannot: it copies the host's mounts, as they are when the container starts.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use driver_local_shim::{Cgroup, NetworkNamespace, RunTask, Stage, decode, encode};
+use nix::sched::{CloneFlags, unshare};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cgroups::Joinable;
+use crate::container::{Equipment, First};
+use crate::failure::{At, Failure, Result};
+use crate::loopback;
+use crate::process::Stdio;
+use crate::status::Starting;
+use crate::sys::{self, Child, Fork};
+
+/// More than goes to a first process at once: its streams and those that it holds, its exit, and a cgroup for each controller
+/// that there is.
+const MOST: usize = 32;
+
+/// The shim's side. Dropped, the process is ended.
+pub(crate) struct Prepared {
+    child: Option<Child>,
+    socket: OwnedFd,
+}
+
+/// What begins a container, with the status socket and perhaps a network: the task, the score of a process that the shim's
+/// is not any more, and whether there is a network.
+type Beginning<Task> = (Task, i32, bool);
+
+/// How many of the descriptors of its equipment are held streams, and how many are cgroups.
+type Counts = (u8, u8);
+
+impl Prepared {
+    /// Forks the process.
+    pub(crate) fn make() -> Result<Self> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .at(Stage::Prepare, || "a socket")?;
+        let flags = CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWNET;
+        match sys::fork(flags.bits(), None).at(Stage::Namespaces, || "the container's namespaces")? {
+            Fork::Child => wait(&theirs),
+            Fork::Parent(child) => Ok(Self {
+                child: Some(child),
+                socket: ours,
+            }),
+        }
+    }
+
+    /// Whether this is of use for a run. With version 2 a process must be made in its cgroup: to move it there waits for all
+    /// processors.
+    pub(crate) fn serves(&self, task: &RunTask) -> bool {
+        let moves = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_));
+        let sandbox = &task.sandbox;
+        sandbox.network != NetworkNamespace::Host && sandbox.user.is_none() && !task.cgroups.iter().any(moves)
+    }
+
+    /// Lets the process make the container.
+    pub(crate) fn begin(&self, first: &First<'_>) -> Result<()> {
+        let message: Beginning<&RunTask> = (first.task, first.oom_score_adj, first.network.is_some());
+        let mut fds = vec![first.status.0.as_fd()];
+        fds.extend(first.network.iter().map(AsFd::as_fd));
+        send(&self.socket, &message, &fds)
+    }
+
+    /// Lets it start the program.
+    pub(crate) fn equip(mut self, equipment: Equipment) -> Result<Child> {
+        let counts: Counts = (equipment.held.len() as u8, equipment.cgroups.files.len() as u8);
+        send(&self.socket, &counts, &equipment.descriptors())?;
+        self.child.take().ok_or_else(gone)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            child.kill();
+            child.wait();
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new(Stage::Prepare, "the container's prepared process has ended")
+}
+
+/// The process's side.
+fn wait(shim: &OwnedFd) -> ! {
+    let closed = sys::close_from(3, &[shim.as_fd()]);
+    // It is done once more for the run, and fails there with its reason.
+    let _ = loopback::up();
+    let begun = closed
+        .ok()
+        .and_then(|()| receive::<Beginning<RunTask>>(shim).ok());
+    let Some(((task, oom_score_adj, has_network), mut fds)) = begun else {
+        // The shim has ended, or has no use for this process.
+        std::process::exit(0)
+    };
+    let Some(status) = fds.next() else {
+        std::process::exit(1)
+    };
+    let first = First {
+        task: &task,
+        status: Starting(status),
+        network: fds.next().filter(|_| has_network),
+        oom_score_adj,
+    };
+    match unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace") {
+        Ok(()) => first.run(|| receive_equipment(shim)),
+        Err(failure) => first.status.fail(failure),
+    }
+}
+
+fn receive_equipment(shim: &OwnedFd) -> Result<Equipment> {
+    let ((held, cgroups), mut fds) = receive::<Counts>(shim).at(Stage::Prepare, || "the shim has ended")?;
+    let mut next = || fds.next().ok_or_else(gone);
+    Ok(Equipment {
+        stdio: Stdio {
+            stdin: next()?,
+            stdout: next()?,
+            stderr: next()?,
+        },
+        exit: next()?,
+        held: (0..held).map(|_| next()).collect::<Result<_>>()?,
+        cgroups: Joinable::of((0..cgroups).map(|_| next()).collect::<Result<_>>()?),
+    })
+}
+
+/// Sends a message, behind a byte that descriptors go with.
+fn send<T: Serialize>(socket: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        let message = format!("{} descriptors are more than a container can have", fds.len());
+        return Err(Failure::new(Stage::Prepare, message));
+    }
+    let bytes = [IoSlice::new(&[0])];
+    let sent = sendmsg(socket, &bytes, &mut ancillary, SendFlags::NOSIGNAL).map_err(io::Error::from);
+    sent.and_then(|_| File::from(socket.try_clone()?).write_all(&encode(message)))
+        .at(Stage::Prepare, || "the container's prepared process")
+}
+
+fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> io::Result<(T, std::vec::IntoIter<OwnedFd>)> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    if recvmsg(socket, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let fds = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fds: Vec<OwnedFd> = fds.flatten().collect();
+    Ok((decode(&mut File::from(socket.try_clone()?))?, fds.into_iter()))
+}
