@@ -28,4 +28,4 @@ pub use process::{Bpf, Identity, Process};
 pub use sandbox::{
     Cgroup, IdMap, Mount, MountSource, NetworkNamespace, Root, Sandbox, UserNamespace, Writable,
 };
-pub use task::{ExecTask, HoldTask, LogPolicy, Report, RunTask, Stage, Task};
+pub use task::{AdoptTask, ExecTask, HoldTask, LogPolicy, Report, RunTask, Stage, Task};

@@ -21,3 +21,13 @@ pub fn exited(run: u32, code: u8, signal: Option<u8>, oom: bool, at_ms: u64) -> 
         "{{\"exited\":{{\"run\":{run},\"code\":{code},\"signal\":{signal},\"oom\":{oom},\"at\":{at_ms}}}}}\n"
     )
 }
+
+/// A shim goes on where the one before was killed.
+pub fn adopted(run: u32, at_ms: u64) -> String {
+    format!("{{\"adopted\":{{\"run\":{run},\"at\":{at_ms}}}}}\n")
+}
+
+/// The run has ended, and nobody knows how.
+pub fn lost(run: u32, at_ms: u64) -> String {
+    format!("{{\"lost\":{{\"run\":{run},\"at\":{at_ms}}}}}\n")
+}

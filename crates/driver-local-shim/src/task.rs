@@ -14,6 +14,8 @@ pub enum Task {
     Exec(Box<ExecTask>),
     /// Make the root file system of a container that does not run, and hold it until the socket is closed.
     Hold(Box<HoldTask>),
+    /// Go on where the shim of a run was killed: with a container that lives, or with what there is to tell of its end.
+    Adopt(Box<AdoptTask>),
     /// Fork shims, until the socket is closed: every further byte on it has a socket with it, which is the one of a new
     /// shim that waits for its task. Cheaper than to execute the program each time.
     ForkServer,
@@ -72,6 +74,25 @@ pub struct ExecTask {
     pub guard_arguments: Vec<String>,
 }
 
+/// A run whose shim was killed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptTask {
+    /// As [`RunTask::directory`].
+    pub directory: String,
+    /// As [`RunTask::run`].
+    pub run: u32,
+    /// As [`ExecTask::init_pid`].
+    pub init_pid: i32,
+    /// As [`ExecTask::init_start_time`].
+    pub init_start_time: u64,
+    /// As [`RunTask::cgroups`].
+    pub cgroups: Vec<Cgroup>,
+    /// As [`RunTask::tty`].
+    pub tty: bool,
+    /// As [`RunTask::log`].
+    pub log: LogPolicy,
+}
+
 /// A root file system to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldTask {
@@ -82,14 +103,16 @@ pub struct HoldTask {
 /// What the shim answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// Run: the main process has been executed, and `started` is in the journal. The shim needs the socket no more.
+    /// Run: the main process has been executed, and `started` is in the journal. Adopt: the container lives, and `adopted` is in
+    /// the journal. The shim needs the socket no more.
     Started {
         /// The pid of the container's first process in the driver's pid namespace.
         init_pid: i32,
         /// Its start time, as in [`ExecTask::init_start_time`].
         init_start_time: u64,
     },
-    /// Exec: the process is in the container; from here on the socket speaks the guard's protocol.
+    /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Adopt: the container had
+    /// ended; its end is in the journal.
     Ready,
     /// Hold: the root is there, as the root directory of this process.
     Holding {

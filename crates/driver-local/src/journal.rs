@@ -51,6 +51,8 @@ pub(crate) enum Record {
         oom: bool,
         at: u64,
     },
+    /// A shim goes on where the one before was killed.
+    Adopted { run: u32, at: u64 },
     /// The run has ended, and nobody knows how.
     Lost { run: u32, at: u64 },
     /// The limits were changed.
@@ -159,6 +161,7 @@ impl Story {
                 at,
             } => self.on(*run, |run| {
                 run.oom |= *oom;
+                run.lost = false;
                 let signal = signal.and_then(Signal::from_number);
                 run.exit = Some(ExitInfo {
                     exit_code: Some(*code),
@@ -167,6 +170,7 @@ impl Story {
                     finished_at: (*at).max(run.started_at),
                 });
             }),
+            Record::Adopted { run, .. } => self.on(*run, |run| run.lost = false),
             Record::Lost { run, .. } => self.on(*run, |run| run.lost = true),
             Record::Limits { limits, .. } => self.limits = Some(*limits),
             Record::Removing { .. } => self.removing = true,
@@ -261,6 +265,8 @@ mod tests {
     #[case(&[started(0), line(&Record::Stopping { run: 0, at: 1 }), record::exited(0, 143, Some(15), false, 2)], ContainerStatus::Stopped)]
     #[case(&[started(0), line(&Record::Lost { run: 0, at: 1 })], ContainerStatus::Dead)]
     #[case(&[started(0), record::exited(0, 0, None, false, 2), started(1)], ContainerStatus::Running)]
+    #[case(&[started(0), line(&Record::Lost { run: 0, at: 1 }), record::adopted(0, 2)], ContainerStatus::Running)]
+    #[case(&[started(0), record::lost(0, 1), record::exited(0, 3, None, false, 2)], ContainerStatus::Exited)]
     #[case(&[line(&Record::Removing { at: 1 })], ContainerStatus::Removing)]
     fn status(#[case] lines: &[String], #[case] expected: ContainerStatus) {
         assert_eq!(story(lines).status(), expected);

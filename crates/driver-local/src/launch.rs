@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use driver_local_shim::{
-    Cgroup, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process, Root, RunTask, Sandbox,
-    Writable,
+    AdoptTask, Cgroup, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process, Root, RunTask,
+    Sandbox, Writable,
 };
 use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, SeccompProfile};
 
 use crate::container::Container;
 use crate::core::Core;
+use crate::journal::Run;
 use crate::seccomp;
 use crate::spec::Spec;
 
@@ -46,10 +47,27 @@ pub(crate) fn run_task(
         init: config.init,
         stdin: config.stdin,
         tty: config.tty,
-        log: LogPolicy {
-            max_file_bytes: core.options.log_file_bytes,
-            max_files: core.options.log_files,
-        },
+        log: log_policy(core),
+    }
+}
+
+/// The task of a shim that goes on where the one of a run was killed.
+pub(crate) fn adopt_task(core: &Core, container: &Container, run: &Run) -> AdoptTask {
+    AdoptTask {
+        directory: text(container.dir.path()),
+        run: run.number,
+        init_pid: run.init_pid,
+        init_start_time: run.init_start_time,
+        cgroups: core.cgroups.of(container.id()),
+        tty: container.spec.config.tty,
+        log: log_policy(core),
+    }
+}
+
+fn log_policy(core: &Core) -> LogPolicy {
+    LogPolicy {
+        max_file_bytes: core.options.log_file_bytes,
+        max_files: core.options.log_files,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use driver_local_shim::{Report, Task};
 use driver_types::{
     ContainerStatus, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode, Signal,
     StopOptions,
@@ -17,7 +18,7 @@ use crate::layout::Layout;
 use crate::lock::FileLock;
 use crate::query::describe;
 use crate::time::now_ms;
-use crate::{exec_calls, lifecycle, process, trash};
+use crate::{exec_calls, launch, lifecycle, process, trash};
 
 /// How many containers are stopped or removed at the same time.
 const ENDINGS: usize = 8;
@@ -31,6 +32,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
             turn => turn?,
         };
+        let turn = adopt(core, turn).await?;
         let settling = Arc::clone(core);
         let Some(container) = blocking(move || settle(&settling, &turn)).await? else {
             continue;
@@ -66,6 +68,30 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
     })
     .await?;
     Ok(report)
+}
+
+/// Gives a run whose shim was killed another one; of a run that has ended meanwhile it finds out how.
+async fn adopt(core: &Arc<Core>, mut turn: Turn) -> Result<Turn> {
+    let container = &turn.container;
+    let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
+        return Ok(turn);
+    };
+    if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
+        return Ok(turn);
+    }
+    let task = Task::Adopt(Box::new(launch::adopt_task(core, container, run)));
+    let adopted = match core.shim.spawn(&task).await {
+        Ok(mut shim) => shim.report().await,
+        Err(error) => Err(error),
+    };
+    match adopted {
+        Ok(Report::Started { .. } | Report::Ready) => {}
+        // What cannot be adopted is ended.
+        Ok(other) => tracing::warn!(container = container.id(), ?other, "it cannot be adopted"),
+        Err(error) => tracing::warn!(container = container.id(), %error, "it cannot be adopted"),
+    }
+    turn.container = core.containers.find(container.id())?;
+    Ok(turn)
 }
 
 /// Brings a container whose turn it is to a state that its journal tells truly. `None` where its removal was finished.

@@ -24,6 +24,23 @@ pub(crate) fn start_time(pid: Pid) -> io::Result<u64> {
     parse_start_time(&stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// How a process has ended that nobody has reaped yet, as wait(2) has it. The kernel tells only root.
+pub(crate) fn zombie_status(pid: Pid) -> Option<i32> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    parse_zombie_status(&stat)
+}
+
+/// Field 52 where field 3 is Z.
+fn parse_zombie_status(stat: &str) -> Option<i32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    (fields.next() == Some("Z")).then_some(())?;
+    fields.nth(48)?.parse().ok()
+}
+
 /// Field 22; the second is a name in parentheses that may hold anything.
 fn parse_start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -32,7 +49,7 @@ fn parse_start_time(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_start_time;
+    use super::{parse_start_time, parse_zombie_status};
 
     #[test]
     fn the_start_time_is_found_behind_any_name() {
@@ -40,5 +57,12 @@ mod tests {
         assert_eq!(parse_start_time(&format!("7 (sh) {rest}")), Some(4711));
         assert_eq!(parse_start_time(&format!("7 (a) b) {rest}")), Some(4711));
         assert_eq!(parse_start_time("7 (sh) S 1"), None);
+    }
+
+    #[test]
+    fn the_status_is_that_of_zombies_only() {
+        let rest = "0 ".repeat(48) + "1792";
+        assert_eq!(parse_zombie_status(&format!("7 (a) b) Z {rest}")), Some(7 << 8));
+        assert_eq!(parse_zombie_status(&format!("7 (sh) S {rest}")), None);
     }
 }

@@ -26,9 +26,10 @@ const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 /// The directory, and the lock that tells that this shim lives.
 pub(crate) struct Directory {
     fd: OwnedFd,
-    _lock: OwnedFd,
     journal: File,
     path: String,
+    /// Let go of last: whoever gets it finds nothing open.
+    _lock: OwnedFd,
 }
 
 /// How long the shim of the run before may take to go, after it has written its end; and drivers hold the lock for a moment
@@ -69,9 +70,9 @@ impl Directory {
         let journal = openat(&fd, JOURNAL, flags, PRIVATE).at(Stage::Prepare, || named(JOURNAL))?;
         Ok(Self {
             fd,
-            _lock: lock,
             journal: journal.into(),
             path: path.to_owned(),
+            _lock: lock,
         })
     }
 
@@ -88,8 +89,13 @@ impl Directory {
 
     /// Opens one of its FIFOs.
     pub(crate) fn open_fifo(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
+        self.open_file(name, flags)
+    }
+
+    /// Opens, or makes, a file in it.
+    pub(crate) fn open_file(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        openat(&self.fd, name, flags, Mode::empty()).at(Stage::Prepare, || self.named(name))
+        openat(&self.fd, name, flags, PRIVATE).at(Stage::Prepare, || self.named(name))
     }
 
     /// Opens the directory of the log; makes it where it is missing.

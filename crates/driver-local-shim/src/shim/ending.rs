@@ -22,7 +22,15 @@ impl Ending {
         }
     }
 
-    /// For the pipe from init to shim.
+    /// From the status of wait(2).
+    pub(crate) fn of_wait_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::of(Some((status >> 8) & 0xff), None),
+            signal => Self::of(None, Some(signal)),
+        }
+    }
+
+    /// For the way from init to shim.
     pub(crate) fn to_bytes(self) -> [u8; 2] {
         [self.code, self.signal.unwrap_or(0)]
     }

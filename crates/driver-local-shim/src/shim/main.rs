@@ -2,6 +2,7 @@
 //!
 //! One thread, no runtime, everything blocking or in one poll. The task comes on the socket that is its stdin.
 
+mod adopt;
 mod cgroups;
 mod clock;
 mod container;

@@ -40,6 +40,11 @@ impl OomWatch {
         })
     }
 
+    /// Likewise, and counts what happened before.
+    pub(crate) fn open_from_start(cgroups: &[Cgroup]) -> Option<Self> {
+        Self::open(cgroups).map(|watch| Self { seen: 0, ..watch })
+    }
+
     /// What to poll, and for what.
     pub(crate) fn poll(&self) -> (std::os::fd::BorrowedFd<'_>, PollFlags) {
         use std::os::fd::AsFd;

@@ -27,15 +27,19 @@ use crate::supervisor::Supervisor;
 use crate::sys::{self, Child, Fork};
 use crate::userns;
 
+/// The file in which an init tells how the main process ended. It outlives the shim.
+pub(crate) const EXIT: &str = "exit";
+
 /// What is watched of a run, whether it has begun or not.
 pub(crate) struct Run {
     pub(crate) number: u32,
-    pub(crate) directory: Directory,
     pub(crate) streams: Ours,
     pub(crate) log: LogWriter,
     pub(crate) oom: Option<OomWatch>,
     pub(crate) server: Server,
     pub(crate) cgroups: Vec<Cgroup>,
+    /// Its lock is the last that is let go of.
+    pub(crate) directory: Directory,
 }
 
 /// Runs a container to its end.
@@ -71,17 +75,17 @@ fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<
             };
             let run = Run {
                 number: task.run,
-                directory,
                 streams,
                 log,
                 oom: begun.oom,
                 server,
                 cgroups: task.cgroups,
+                directory,
             };
-            Ok((Supervisor::new(run, begun.child, begun.exit), report))
+            Ok((Supervisor::new(run, Some(begun.child), Some(begun.exit)), report))
         }
         Err(failure) => {
-            for name in [SOCKET, OUT, ERR] {
+            for name in [SOCKET, OUT, ERR, EXIT] {
                 directory.remove(name);
             }
             if is_closed(driver) {
@@ -129,7 +133,7 @@ fn make(
     let server = Server::new(directory.listen()?);
     await_cgroups(driver)?;
     let oom = OomWatch::open(&task.cgroups);
-    let (exit, their_exit) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe")?;
+    let (exit, their_exit) = exit_channel(directory, task)?;
     let equipment = Equipment {
         cgroups: Joinable::open(&task.cgroups)?,
         stdio,
@@ -189,6 +193,17 @@ fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
         Fork::Child => first.run_with(equipment),
         Fork::Parent(child) => Ok(child),
     }
+}
+
+/// Where an init writes how the main process ended, and where that is read. In a user namespace processes of the container can
+/// reach what init has open: there it is no file of the host's disk.
+fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, OwnedFd)> {
+    if task.sandbox.user.is_some() {
+        return pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe");
+    }
+    directory.remove(EXIT);
+    let theirs = directory.open_file(EXIT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+    Ok((directory.open_file(EXIT, OFlags::RDONLY)?, theirs))
 }
 
 /// Waits until the driver has made the cgroups.

@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use crate::cgroups;
 use crate::clock::now_ms;
 use crate::ending::Ending;
-use crate::run::Run;
+use crate::logs::Taken;
+use crate::run::{EXIT, Run};
 use crate::streams::{ERR, OUT};
 use crate::sys::Child;
 
@@ -24,14 +25,15 @@ const OOM_TICKS: u8 = 100;
 
 /// A run that has begun.
 pub(crate) struct Supervisor {
-    run: Run,
-    child: Child,
+    /// The container's first process: a child, or one that was adopted. Absent: it has ended.
+    child: Option<Child>,
     /// Where init tells how the main process ended.
-    exit: OwnedFd,
+    exit: Option<OwnedFd>,
     buffer: Vec<u8>,
     oom: bool,
     /// How often to look for a kill that was announced.
     oom_looks: u8,
+    run: Run,
 }
 
 /// What poll found.
@@ -45,14 +47,14 @@ struct Ready {
 }
 
 impl Supervisor {
-    pub(crate) fn new(run: Run, child: Child, exit: OwnedFd) -> Self {
+    pub(crate) fn new(run: Run, child: Option<Child>, exit: Option<OwnedFd>) -> Self {
         Self {
-            run,
             child,
             exit,
             buffer: Vec::new(),
             oom: false,
             oom_looks: 0,
+            run,
         }
     }
 
@@ -84,7 +86,13 @@ impl Supervisor {
 
     fn wait(&self) -> Ready {
         let streams = &self.run.streams;
-        let mut fds = vec![PollFd::new(&self.child.pidfd, PollFlags::IN)];
+        let Some(child) = &self.child else {
+            return Ready {
+                ended: true,
+                ..Ready::default()
+            };
+        };
+        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN)];
         fds.extend(
             streams
                 .sources
@@ -129,6 +137,14 @@ impl Supervisor {
     /// Takes what is there of a source, up to a frame. Whether there was something.
     fn pump(&mut self, source: usize) -> bool {
         let (stream, fd) = &self.run.streams.sources[source];
+        // A terminal is no pipe.
+        if self.run.streams.terminal.is_none() {
+            match self.run.log.take(*stream, fd, now_ms()) {
+                Taken::Some => return true,
+                Taken::Nothing => return false,
+                Taken::MustBeRead => {}
+            }
+        }
         self.buffer.clear();
         // Not filled with zeros: what is not read into is never touched.
         self.buffer.reserve_exact(self.run.log.max_data());
@@ -163,7 +179,7 @@ impl Supervisor {
     }
 
     /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, record.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let at = now_ms();
         let ending = self.ending();
         for source in (0..self.run.streams.sources.len()).rev() {
@@ -171,24 +187,30 @@ impl Supervisor {
         }
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
-        for name in [SOCKET, OUT, ERR] {
+        for name in [SOCKET, OUT, ERR, EXIT] {
             self.run.directory.remove(name);
         }
         // The last thing: whoever reads it may begin the next run, as soon as this process has let go of the lock.
-        let record = record::exited(self.run.number, ending.code, ending.signal, self.oom, at);
+        let number = self.run.number;
+        let record = match ending {
+            Some(ending) => record::exited(number, ending.code, ending.signal, self.oom, at),
+            None => record::lost(number, at),
+        };
         let _ = self.run.directory.append(&record);
     }
 
-    fn ending(&self) -> Ending {
+    fn ending(&self) -> Option<Ending> {
+        let status = self.child.as_ref().and_then(Child::wait);
         let mut told = [0; 2];
-        let status = self.child.wait();
+        let exit = self.exit.as_ref();
         // Init has told before it ended; one that was killed could not.
-        if matches!(rustix::io::read(&self.exit, &mut told), Ok(2)) {
-            return Ending::from_bytes(told);
+        if exit.is_some_and(|exit| matches!(rustix::io::read(exit, &mut told), Ok(2))) {
+            return Some(Ending::from_bytes(told));
         }
-        match status {
-            Some(status) => Ending::of(status.exit_status(), status.terminating_signal()),
-            None => Ending::of(None, Some(9)),
+        match (status, &self.child) {
+            (Some(status), _) => Some(Ending::of(status.exit_status(), status.terminating_signal())),
+            (None, Some(child)) => child.end_of_stranger(),
+            (None, None) => None,
         }
     }
 }

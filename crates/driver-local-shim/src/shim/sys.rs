@@ -7,8 +7,12 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
+
+use crate::clock::zombie_status;
+use crate::ending::Ending;
 
 /// What a fork gives to each of the two.
 pub(crate) enum Fork {
@@ -29,6 +33,20 @@ impl Child {
     pub(crate) fn kill(&self) {
         // It may have ended already.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Whether it has ended, reaped or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        let now = Timespec::default();
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// How a process ended that is no child of this one: as long as its parent has not reaped it, and afterwards where the
+    /// kernel remembers (Linux 6.15).
+    pub(crate) fn end_of_stranger(&self) -> Option<Ending> {
+        let status = zombie_status(self.pid).or_else(|| exit_status(&self.pidfd));
+        status.map(Ending::of_wait_status)
     }
 
     /// Waits for its end; gives how it ended.
@@ -74,6 +92,31 @@ pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Resul
         }
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The kernel's `struct pidfd_info`, in its first form.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The status of wait(2) of a process that was reaped.
+fn exit_status(pidfd: &OwnedFd) -> Option<i32> {
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const PIDFD_GET_INFO: libc::c_ulong =
+        (3 << 30) | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16) | 0xFF0B;
+    let mut info = PidfdInfo {
+        mask: PIDFD_INFO_EXIT,
+        ..PidfdInfo::default()
+    };
+    // SAFETY: the kernel writes no more than the size in the request, which is that of the structure.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -215,7 +215,7 @@ impl Place {
         failed
     }
 
-    /// The log: stdout and stderr.
+    /// The log: stdout and stderr, without a frame that the shim is just writing.
     pub fn log(&self) -> (String, String) {
         let mut streams = [Vec::new(), Vec::new()];
         for file in self.log_files() {
@@ -224,6 +224,10 @@ impl Place {
             while let Some((header, after)) = rest.split_first_chunk::<{ log::HEADER }>() {
                 let (stream, length, time) = log::parse(header).expect("a header");
                 assert!(time > 1_600_000_000_000, "{time}");
+                if after.len() < length {
+                    rest = &[];
+                    break;
+                }
                 streams[usize::from(stream) - 1].extend(&after[..length]);
                 rest = &after[length..];
             }

@@ -1,0 +1,197 @@
+//! Shims that are killed under their containers: `recover` gives those another one, which loses no line and no exit.
+#![allow(clippy::unwrap_used, reason = "a test without its preconditions cannot go on")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use driver_local::{LocalDriver, LocalOptions};
+use driver_types::{
+    CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerStatus, ExecSpec, ExitReason,
+    LogOptions, ShutdownMode, StopOptions, VolumeMount,
+};
+use rstest::rstest;
+use rustix::process::{Pid, Signal, kill_process};
+
+struct Fixture {
+    driver: LocalDriver,
+    state: PathBuf,
+    temp: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Option<Self> {
+        let temp = tempfile::tempdir().unwrap();
+        let state = temp.path().join("state");
+        let driver = LocalDriver::open(LocalOptions::default().state_dir(&state)).unwrap();
+        let checks = driver.preflight().await.unwrap().checks;
+        if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
+            println!("skipped: {}", failed.message);
+            return None;
+        }
+        fs::create_dir(temp.path().join("gate")).unwrap();
+        Some(Self { driver, state, temp })
+    }
+
+    /// A script that can wait until the test opens a gate: `until test -e /gate/NAME; do sleep 0.01; done`.
+    fn config(&self, script: &str) -> ContainerConfig {
+        let gate = self.temp.path().join("gate");
+        ContainerConfig::new("session", "host")
+            .command(["sh", "-c", script])
+            .volume(VolumeMount::new(gate.to_str().unwrap(), "/gate").read_only(true))
+    }
+
+    fn open_gate(&self, name: &str) {
+        fs::write(self.temp.path().join("gate").join(name), "").unwrap();
+    }
+
+    fn dir(&self, id: &str) -> PathBuf {
+        self.state.join("containers").join(id)
+    }
+
+    /// Kills the container's shim, and waits until it is gone.
+    async fn kill_shim(&self, id: &str) {
+        let shim = holder(&self.dir(id).join("shim.lock"));
+        kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
+        until("the shim is gone", || !is_alive(shim)).await;
+    }
+
+    fn init(&self, id: &str) -> i32 {
+        let journal = fs::read_to_string(self.dir(id).join("journal")).unwrap();
+        let (_, rest) = journal.split_once("\"initPid\":").unwrap();
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    async fn end(self, id: &str) {
+        self.driver.force_remove(id).await.unwrap();
+        self.driver.shutdown(ShutdownMode::Leave).await.unwrap();
+    }
+}
+
+/// The process that holds a lock on a file; see proc_locks(5).
+fn holder(lock: &Path) -> i32 {
+    let inode = format!(":{}", fs::metadata(lock).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let fields = locks
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = fields
+        .into_iter()
+        .find(|fields| fields[1] == "FLOCK" && fields[5].ends_with(&inode));
+    ours.unwrap()[4].parse().unwrap()
+}
+
+fn is_alive(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let done = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), done)
+        .await
+        .expect(what);
+}
+
+/// Four shims are killed while the container writes; every line is there once, in order.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_is_lost_or_doubled_and_the_exit_is_exact(#[values(true, false)] init: bool) {
+    const LINES: usize = 20_000;
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let script = format!("seq 1 {LINES}; until test -e /gate/end; do sleep 0.01; done; echo end; exit 7");
+    let config = fixture.config(&format!("exec 2>&1; {script}")).init(init);
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    for _ in 0..4 {
+        fixture.kill_shim(&id).await;
+        let report = fixture.driver.recover().await.unwrap();
+        assert_eq!(report.adopted.len(), 1, "{report:?}");
+        let now = fixture.driver.require_container(&id).await.unwrap();
+        assert_eq!(now.status, ContainerStatus::Running);
+    }
+    fixture.open_gate("end");
+    let exit = fixture.driver.wait_exit(&id).await.unwrap();
+    assert_eq!((exit.exit_code, exit.reason), (Some(7), ExitReason::Exited));
+    let logs = fixture
+        .driver
+        .get_container_logs(&id, &LogOptions::default())
+        .await
+        .unwrap();
+    let expected: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
+    assert!(logs == expected + "end\n", "{} bytes", logs.len());
+    fixture.end(&id).await;
+}
+
+/// Nobody watches when it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_without_a_shim_is_found_by_another_driver() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    let init = fixture.init(&id);
+    fixture.kill_shim(&id).await;
+    fixture.open_gate("end");
+    until("the container ends", || !is_alive(init)).await;
+    let other = LocalDriver::open(LocalOptions::default().state_dir(&fixture.state)).unwrap();
+    let report = other.recover().await.unwrap();
+    assert_eq!(report.exited.len(), 1, "{report:?}");
+    let now = fixture.driver.require_container(&id).await.unwrap();
+    let exit = now.exit.unwrap();
+    assert_eq!((now.status, exit.exit_code), (ContainerStatus::Exited, Some(9)));
+    assert!(!cgroups_of(&id), "cgroups are left");
+    other.shutdown(ShutdownMode::Leave).await.unwrap();
+    fixture.end(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_container_is_like_any_other() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture
+        .config("trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done")
+        .tty(true);
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    fixture.kill_shim(&id).await;
+    fixture.driver.recover().await.unwrap();
+    let spec = ExecSpec::new(["sh", "-c", "echo said > /dev/pts/0; exit 4"]);
+    assert_eq!(fixture.driver.exec(&id, &spec).await.unwrap().exit_code, 4);
+    fixture
+        .driver
+        .stop_container(&id, &StopOptions::default())
+        .await
+        .unwrap();
+    let now = fixture.driver.require_container(&id).await.unwrap();
+    assert_eq!(now.status, ContainerStatus::Stopped);
+    assert_eq!(now.exit.unwrap().exit_code, Some(3));
+    let logs = fixture
+        .driver
+        .get_container_logs(&id, &LogOptions::default())
+        .await
+        .unwrap();
+    assert!(logs.contains("said"), "{logs:?}");
+    fixture.driver.start_container(&id).await.unwrap();
+    fixture.end(&id).await;
+}
+
+fn cgroups_of(id: &str) -> bool {
+    let controllers = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+    controllers
+        .into_iter()
+        .any(|entry| entry.path().join("driver-local").join(id).exists())
+        || Path::new("/sys/fs/cgroup/driver-local").join(id).exists()
+}
