@@ -10,6 +10,7 @@ use driver_types::{
     Transition,
 };
 
+use crate::cgroups::Cgroups;
 use crate::container::Container;
 use crate::containers::unwritable;
 use crate::core::{Core, Turn, blocking, detached};
@@ -17,8 +18,9 @@ use crate::journal::Record;
 use crate::layout::ContainerDir;
 use crate::networks::Networks;
 use crate::networks::members::Membership;
+use crate::shim::{self, Waiting};
 use crate::time::now_ms;
-use crate::{disk, exec_calls, launch, process, shim, trash};
+use crate::{disk, exec_calls, launch, process, trash};
 
 /// Longer than the kernel needs to end a killed process that is not stuck in it.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -65,12 +67,20 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
 
 /// Makes ready for the next start, beside what runs now.
 pub(crate) fn prepare(core: &Arc<Core>) {
-    if core.shim.is_prepared(core.options.prepared) {
+    let any = core.options.prepared;
+    // With version 2 the shim would not use them.
+    let runs = if matches!(core.cgroups, Cgroups::V2(_)) {
+        0
+    } else {
+        any
+    };
+    let wanted = Waiting { runs, any };
+    if core.shim.is_prepared(wanted) {
         return;
     }
     let core = Arc::clone(core);
     tokio::spawn(async move {
-        if let Err(error) = core.shim.prepare(core.options.prepared).await {
+        if let Err(error) = core.shim.prepare(wanted).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
         }
     });

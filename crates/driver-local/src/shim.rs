@@ -31,6 +31,15 @@ pub(crate) struct Shim {
     preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// How many shims are to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// With namespaces made for a run.
+    pub(crate) runs: usize,
+    /// For any task.
+    pub(crate) any: usize,
+}
+
 /// A started shim. Dropping it leaves the process alone, unless it still waits for its task.
 #[derive(Debug)]
 pub(crate) struct ShimProcess {
@@ -93,22 +102,25 @@ impl Shim {
     }
 
     /// Whether as many wait as are to.
-    pub(crate) fn is_prepared(&self, count: usize) -> bool {
-        lock(&self.prepared).len() >= count && lock(&self.spare).len() >= count
+    pub(crate) fn is_prepared(&self, wanted: Waiting) -> bool {
+        lock(&self.prepared).len() >= wanted.runs && lock(&self.spare).len() >= wanted.any
     }
 
-    /// Makes sure that `count` shims are prepared for runs to come, and as many for other tasks. One call is at it at a time;
-    /// others leave it to that one.
-    pub(crate) async fn prepare(&self, count: usize) -> io::Result<()> {
+    /// Makes sure that as many wait. One call is at it at a time; others leave it to that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn prepare(&self, wanted: Waiting) -> io::Result<()> {
         let Ok(_turn) = self.preparing.try_lock() else {
             return Ok(());
         };
-        while lock(&self.prepared).len() < count {
+        while lock(&self.prepared).len() < wanted.runs {
             let mut process = self.fork().await?;
             process.give(&Task::Prepare).await?;
             lock(&self.prepared).push(process);
         }
-        while lock(&self.spare).len() < count {
+        while lock(&self.spare).len() < wanted.any {
             let process = self.fork().await?;
             lock(&self.spare).push(process);
         }
