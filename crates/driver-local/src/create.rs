@@ -21,7 +21,7 @@ use crate::names::Claim;
 use crate::query::describe;
 use crate::spec::{ImageSpec, Spec};
 use crate::time::now_ms;
-use crate::{disk, etc, id, image_calls, lifecycle, volumes};
+use crate::{disk, etc, id, image_calls, lifecycle};
 
 /// Makes a container without starting it.
 pub(crate) async fn create_container(
@@ -78,13 +78,24 @@ async fn find_image(core: &Core, reference: &str) -> Result<Option<Resolved>> {
     .await
 }
 
-/// Keeps the container's volumes from being removed before it is there.
-async fn hold_volumes(core: &Core, config: &ContainerConfig) -> Result<Option<volumes::Locked>> {
-    if config.volumes.is_empty() {
-        return Ok(None);
+/// Keeps the container's volumes and its network from being removed before it is there.
+async fn hold_objects(core: &Core, config: &ContainerConfig) -> Result<[Option<FileLock>; 2]> {
+    let own_network = !matches!(
+        config.network.as_str(),
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST | ContainerConfig::NETWORK_DEFAULT
+    );
+    let has_volumes = !config.volumes.is_empty();
+    if !own_network && !has_volumes {
+        return Ok([None, None]);
     }
-    let volumes = core.volumes.clone();
-    blocking(move || volumes.hold().map(Some)).await
+    let (volumes, networks) = (core.volumes.clone(), core.networks.clone());
+    blocking(move || {
+        Ok([
+            has_volumes.then(|| volumes.hold()).transpose()?,
+            own_network.then(|| networks.hold()).transpose()?,
+        ])
+    })
+    .await
 }
 
 /// The volumes that do not exist, and the host directories that do not.
@@ -139,7 +150,7 @@ fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
 
 async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
     let config = config.into_inner();
-    let _volumes = hold_volumes(core, &config).await?;
+    let _held = hold_objects(core, &config).await?;
     check_volumes(core, &config)?;
     check_network(core, &config)?;
     loop {

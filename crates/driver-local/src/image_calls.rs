@@ -8,8 +8,9 @@ use driver_types::{
 #[cfg(feature = "pull")]
 use futures_util::TryStreamExt;
 
+use crate::container::Container;
 use crate::containers::Containers;
-use crate::core::{Core, blocking};
+use crate::core::{Core, blocking, detached};
 use crate::images::ImageStore;
 use crate::tarball::StreamReader;
 
@@ -93,23 +94,26 @@ pub(crate) async fn remove_image(core: &Arc<Core>, reference: &str) -> Result<()
 /// Makes an image of a container's writable layer on its image.
 pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &str) -> Result<Image> {
     driver_validation::validate_new_image_reference(reference)?;
-    let turn = core.turn(id).await?;
-    let (container, reference) = (turn.container.clone(), reference.to_owned());
+    let (turn, core) = (core.turn(id).await?, Arc::clone(core));
+    let reference = reference.to_owned();
+    // A caller who goes away must not leave it frozen.
+    detached(async move { snapshot(&core, &turn.container, reference).await }).await
+}
+
+async fn snapshot(core: &Arc<Core>, container: &Container, reference: String) -> Result<Image> {
+    let id = container.id();
     let freezes = container.live().is_some_and(|run| !run.paused);
     if freezes {
-        // What is written meanwhile would be in the image or not.
+        // What is written meanwhile would be in the image or not. A driver that is killed here leaves it to `recover`.
         let frozen = core.cgroups.freeze(id);
         frozen.map_err(|error| DriverError::internal(format!("container {id} cannot be frozen: {error}")))?;
     }
+    let of = container.clone();
     let made = call(core, move |images| {
-        let upper = container.dir.disk().join("upper");
-        let upper = (!container.spec.config.security.read_only).then_some(upper);
-        images.snapshot(
-            &container.spec.image,
-            upper.as_deref(),
-            &reference,
-            &driver_types::Labels::new(),
-        )
+        let upper = of.dir.disk().join("upper");
+        let upper = (!of.spec.config.security.read_only).then_some(upper);
+        let labels = driver_types::Labels::new();
+        images.snapshot(&of.spec.image, upper.as_deref(), &reference, &labels)
     })
     .await;
     if freezes {

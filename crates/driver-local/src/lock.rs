@@ -32,6 +32,21 @@ impl FileLock {
         }
     }
 
+    /// Waits for the lock, alone or shared with others who ask for it so. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file.
+    pub(crate) fn wait(path: &Path, operation: FlockOperation) -> io::Result<Self> {
+        let file = open(path)?;
+        loop {
+            match flock(&file, operation) {
+                Err(rustix::io::Errno::INTR) => {}
+                locked => return Ok(locked.map(|()| Self(file))?),
+            }
+        }
+    }
+
     /// The lock, unless somebody has it.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use driver_types::{DriverError, Network, NetworkConfig, Result};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,7 @@ use self::book::{Book, Bridge};
 use crate::DRIVER_NAME;
 use crate::containers::{unreadable, unwritable};
 use crate::layout::Layout;
+use crate::lock::FileLock;
 use crate::time::now_ms;
 use crate::volumes::names_in;
 
@@ -50,6 +52,21 @@ impl Networks {
             owner: owner.to_owned(),
             real,
         }
+    }
+
+    /// As long as this is held, no network is removed: what was seen to be there stays, until a container is there that the
+    /// removal sees. Waits for removals; whoever holds it must not begin one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the state directory.
+    pub(crate) fn hold(&self) -> Result<FileLock> {
+        self.lock(FlockOperation::LockShared)
+    }
+
+    fn lock(&self, operation: FlockOperation) -> Result<FileLock> {
+        // Beside the directory, all of whose entries are owners.
+        FileLock::wait(&self.all.with_extension("lock"), operation).map_err(|error| unwritable(&error))
     }
 
     /// The network of this name and spec, and whether it was made by this call.
@@ -146,9 +163,10 @@ impl Networks {
     /// # Errors
     ///
     /// `NETWORK_NOT_FOUND`; `NETWORK_REMOVE_FAILED` where `user` knows a container that uses it.
-    pub(crate) fn remove(&self, id: &str, user: impl Fn(&str) -> Option<String>) -> Result<String> {
+    pub(crate) fn remove(&self, id: &str, user: impl Fn(&str) -> Result<Option<String>>) -> Result<String> {
+        let _alone = self.lock(FlockOperation::LockExclusive)?;
         let network = self.get(id)?.ok_or_else(|| DriverError::network_not_found(id))?;
-        if let Some(user) = user(&network.name) {
+        if let Some(user) = user(&network.name)? {
             let message = format!("container {user} uses it; remove the container first");
             return Err(DriverError::network_remove(id, message));
         }

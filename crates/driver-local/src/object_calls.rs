@@ -57,11 +57,15 @@ pub(crate) async fn create_network(core: &Arc<Core>, config: &NetworkConfig) -> 
 
 /// Removes a network by id or name.
 pub(crate) async fn remove_network(core: &Arc<Core>, id: &str) -> Result<()> {
-    let users = core.containers.list(false)?;
-    let name = core.networks.remove(id, |name| {
-        let user = users.iter().find(|user| user.spec.config.network == name);
-        user.map(|user| user.spec.name.clone())
-    })?;
+    let (holder, id) = (Arc::clone(core), id.to_owned());
+    let removed = blocking(move || {
+        holder.networks.remove(&id, |name| {
+            let users = holder.containers.list(false)?;
+            let user = users.iter().find(|user| user.spec.config.network == name);
+            Ok(user.map(|user| user.spec.name.clone()))
+        })
+    });
+    let name = removed.await?;
     core.containers.publish(None, EventKind::NetworkRemoved { name });
     Ok(())
 }

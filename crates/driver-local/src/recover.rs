@@ -1,6 +1,7 @@
 //! `recover` and `shutdown`, and what both need: telling what lives from what was lost.
 
 use std::fs;
+use std::io;
 use std::sync::Arc;
 
 use driver_local_shim::{Report, Task};
@@ -130,10 +131,27 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         }
     }
     let settled = core.containers.look(id)?;
+    if let Some(container) = &settled
+        && container.live().is_some_and(|run| !run.paused)
+    {
+        // A snapshot may have frozen it, and its driver been killed.
+        let thawed = core.cgroups.thaw(id);
+        if let Err(error) = thawed.or_else(ended) {
+            tracing::warn!(container = id, %error, "it may be frozen");
+        }
+    }
     if let Some(ended) = settled.as_ref().filter(|container| container.live().is_none()) {
         lifecycle::clean(core, ended)?;
     }
     Ok(settled)
+}
+
+/// A container that ended meanwhile has no cgroup any more; a host without a freezer has frozen none.
+fn ended(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::Unsupported => Ok(()),
+        _ => Err(error),
+    }
 }
 
 /// Removes what makers that died have left.

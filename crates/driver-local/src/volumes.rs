@@ -4,18 +4,19 @@
 //! Whoever needs volumes to stay, or makes one, holds `volumes/.lock` shared; whoever removes them has it alone. So a container
 //! that is being made is seen by the removal of its volume, or sees that it is gone, in whichever processes they are.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use driver_types::{DriverError, Result, Volume, VolumeConfig};
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::DRIVER_NAME;
 use crate::containers::{unreadable, unwritable};
 use crate::layout::Layout;
+use crate::lock::FileLock;
 use crate::time::now_ms;
 use crate::trash;
 
@@ -32,10 +33,6 @@ struct Stored {
     config: VolumeConfig,
     volume: Volume,
 }
-
-/// A lock on all volumes, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Locked(#[expect(dead_code, reason = "closing it lets the lock go")] File);
 
 impl Volumes {
     pub(crate) fn new(layout: &Layout, owner: &str) -> Self {
@@ -57,21 +54,13 @@ impl Volumes {
     /// # Errors
     ///
     /// Those of the state directory.
-    pub(crate) fn hold(&self) -> Result<Locked> {
+    pub(crate) fn hold(&self) -> Result<FileLock> {
         self.lock(FlockOperation::LockShared)
             .map_err(|error| unwritable(&error))
     }
 
-    fn lock(&self, operation: FlockOperation) -> io::Result<Locked> {
-        let mut options = OpenOptions::new();
-        let options = options.create(true).append(true).mode(0o600);
-        let file = options.open(self.layout.volumes().join(".lock"))?;
-        loop {
-            match flock(&file, operation) {
-                Err(rustix::io::Errno::INTR) => {}
-                locked => return Ok(locked.map(|()| Locked(file))?),
-            }
-        }
+    fn lock(&self, operation: FlockOperation) -> io::Result<FileLock> {
+        FileLock::wait(&self.layout.volumes().join(".lock"), operation)
     }
 
     /// The volume of this name and spec, and whether this call made it.
@@ -113,7 +102,7 @@ impl Volumes {
     }
 
     /// Whether the name was free.
-    fn make(&self, _held: &Locked, id: &str, stored: &Stored) -> io::Result<bool> {
+    fn make(&self, _held: &FileLock, id: &str, stored: &Stored) -> io::Result<bool> {
         let target = self.directory(&self.owner, &stored.config.name);
         fs::create_dir_all(self.layout.volumes().join(&self.owner))?;
         let fresh = target.with_file_name(format!(".new-{id}"));
@@ -168,14 +157,14 @@ impl Volumes {
         self.discard(&self.lock_alone()?, owner, name, user)
     }
 
-    fn lock_alone(&self) -> Result<Locked> {
+    fn lock_alone(&self) -> Result<FileLock> {
         self.lock(FlockOperation::LockExclusive)
             .map_err(|error| unwritable(&error))
     }
 
     fn discard(
         &self,
-        _locked: &Locked,
+        _locked: &FileLock,
         owner: &str,
         name: &str,
         user: impl FnOnce(&str) -> Result<Option<String>>,

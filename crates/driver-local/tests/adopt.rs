@@ -188,6 +188,37 @@ async fn an_adopted_container_is_like_any_other() {
     fixture.end(&id).await;
 }
 
+/// A driver that is killed while it makes a snapshot leaves the container frozen, and its journal does not say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_snapshot_froze_goes_on() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let id = fixture
+        .driver
+        .run_container(&fixture.config("sleep 1000"))
+        .await
+        .unwrap()
+        .id;
+    let freezers = [
+        ("/sys/fs/cgroup/freezer/driver-local", "freezer.state", "FROZEN"),
+        ("/sys/fs/cgroup/driver-local", "cgroup.freeze", "1"),
+    ];
+    let frozen = freezers
+        .iter()
+        .any(|(parent, file, word)| fs::write(Path::new(parent).join(&id).join(file), word).is_ok());
+    if !frozen {
+        println!("skipped: this process's cgroup is elsewhere");
+        return fixture.end(&id).await;
+    }
+    let other = LocalDriver::open(LocalOptions::default().state_dir(&fixture.state)).unwrap();
+    assert_eq!(other.recover().await.unwrap().adopted.len(), 1);
+    let spec = ExecSpec::new(["sh", "-c", "exit 4"]);
+    assert_eq!(other.exec(&id, &spec).await.unwrap().exit_code, 4);
+    other.shutdown(ShutdownMode::Leave).await.unwrap();
+    fixture.end(&id).await;
+}
+
 fn cgroups_of(id: &str) -> bool {
     let controllers = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
     controllers

@@ -138,3 +138,31 @@ async fn members_reach_the_world_and_neither_host_nor_metadata() {
     let bridge = format!("oa-{}", &network.id[..8]);
     assert!(!std::path::Path::new("/sys/class/net").join(bridge).exists());
 }
+
+/// Either the container finds the network gone, or the removal finds the container.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_not_removed_under_a_container_that_is_being_made() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: bridges need root");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let driver = LocalDriver::open(LocalOptions::default().state_dir(state.path())).unwrap();
+    for _ in 0..40 {
+        let network = driver.create_network(&NetworkConfig::new("raced")).await.unwrap();
+        let config = ContainerConfig::new("s", "host")
+            .command(["true"])
+            .network("raced");
+        let (made, removed) = tokio::join!(
+            driver.create_container(&config),
+            driver.remove_network(&network.id)
+        );
+        assert_ne!(made.is_ok(), removed.is_ok(), "{made:?} {removed:?}");
+        if let Ok(container) = made {
+            let force = RemoveOptions::force();
+            driver.remove_container(&container.id, &force).await.unwrap();
+            driver.remove_network(&network.id).await.unwrap();
+        }
+    }
+    driver.shutdown(ShutdownMode::Leave).await.unwrap();
+}
