@@ -8,6 +8,7 @@ mod run;
 mod schema;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Arguments),
     /// Run the benchmarks that stand behind the figures
     Bench(bench::Arguments),
+    /// Run a program of this machine in a virtual machine with Debian's kernel and cgroup v2 only
+    Vm(vm::Arguments),
     /// Check what compilers do not: crate graph, file sizes, docs
     Tidy,
     /// Everything that CI runs but the tests: lint, docs, schemas, consumers, conformance
@@ -49,6 +52,10 @@ fn main() -> ExitCode {
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Vm(arguments) => match vm::main(&arguments) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Command::Tidy => tidy::main(),
         Command::Ci(arguments) => ci::main(&arguments),
     };

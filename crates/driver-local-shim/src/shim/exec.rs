@@ -21,7 +21,7 @@ use crate::sys::{self, Fork};
 /// Runs a process in a container to its end.
 pub(crate) fn exec(task: &ExecTask, driver: OwnedFd) -> ExitCode {
     let child = match join(task) {
-        Ok((Fork::Child, cgroups)) => return become_guard(task, &driver, &cgroups),
+        Ok((Fork::Child, container)) => return become_guard(task, &driver, &container),
         Ok((Fork::Parent(child), _)) => child,
         Err(failure) => {
             let _ = tell(&driver, &failure.into());
@@ -34,22 +34,41 @@ pub(crate) fn exec(task: &ExecTask, driver: OwnedFd) -> ExitCode {
     code.map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8))
 }
 
+/// What a process that joins a container enters after the fork.
+struct Joining {
+    /// The container's first process.
+    container: OwnedFd,
+    cgroups: Joinable,
+}
+
+impl Joining {
+    /// The cgroups first: with `nsdelegate`, as systemd mounts version 2, nobody comes into a cgroup namespace from a cgroup
+    /// outside of it.
+    fn enter(&self) -> Result<()> {
+        self.cgroups.join()?;
+        move_into(&self.container, ThreadNameSpaceType::CONTROL_GROUP)
+    }
+}
+
 /// Joins the container's namespaces and forks: only a child is in the pid namespace. This process stays out of the
 /// cgroups, and costs the container no pid.
-fn join(task: &ExecTask) -> Result<(Fork, Joinable)> {
+fn join(task: &ExecTask) -> Result<(Fork, Joining)> {
     let container = find(task)?;
     let cgroups = Joinable::open(&task.cgroups)?;
     let mut namespaces = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::NETWORK
-        | ThreadNameSpaceType::PROCESS_ID
-        | ThreadNameSpaceType::CONTROL_GROUP;
+        | ThreadNameSpaceType::PROCESS_ID;
     namespaces.set(ThreadNameSpaceType::USER, task.user_namespace);
-    move_into_thread_name_spaces(container.as_fd(), namespaces)
-        .at(Stage::Namespaces, || "joining the container's namespaces")?;
+    move_into(&container, namespaces)?;
     let fork = sys::fork(0, cgroups.directory()).at(Stage::Namespaces, || "a process in the container")?;
-    Ok((fork, cgroups))
+    Ok((fork, Joining { container, cgroups }))
+}
+
+fn move_into(container: &OwnedFd, namespaces: ThreadNameSpaceType) -> Result<()> {
+    move_into_thread_name_spaces(container.as_fd(), namespaces)
+        .at(Stage::Namespaces, || "joining the container's namespaces")
 }
 
 /// Holds on to the container's first process, if it is still that one.
@@ -69,8 +88,8 @@ fn find(task: &ExecTask) -> Result<OwnedFd> {
     }
 }
 
-fn become_guard(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> ExitCode {
-    match confine(task, driver, cgroups) {
+fn become_guard(task: &ExecTask, driver: &OwnedFd, container: &Joining) -> ExitCode {
+    match confine(task, driver, container) {
         Ok(ids) => {
             let guard = task.guard_arguments.iter().map(String::as_str);
             let program = task.process.argv.iter().map(String::as_str);
@@ -86,8 +105,8 @@ fn become_guard(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> ExitCo
 }
 
 /// Takes on the rights of the process, and the driver's socket as stdin and stdout; tells that it is ready.
-fn confine(task: &ExecTask, driver: &OwnedFd, cgroups: &Joinable) -> Result<Ids> {
-    cgroups.join()?;
+fn confine(task: &ExecTask, driver: &OwnedFd, container: &Joining) -> Result<Ids> {
+    container.enter()?;
     leave_keyring()?;
     let ids = process::identify(&task.process)?;
     rustix::stdio::dup2_stdin(driver).at(Stage::Prepare, || "the guard's stdin")?;
