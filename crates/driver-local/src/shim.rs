@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use driver_local_shim::{MAX_MESSAGE, Report, Task};
 use driver_types::DriverError;
@@ -18,6 +19,9 @@ use tokio::net::UnixStream;
 use crate::ready;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
+
+/// How long an attempt may take: much longer than it does.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The shim, ready to be spawned. A clone is another handle on the same file.
 #[derive(Clone, Debug)]
@@ -55,6 +59,25 @@ impl Shim {
         Ok(Self {
             program: Arc::new(file),
         })
+    }
+
+    /// Has a shim do a task, and ends it after its first report. Blocks, for milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// As of [`spawn`](Self::spawn) and of [`report`](ShimProcess::report); `WouldBlock` where there is none in time.
+    pub(crate) fn attempt(&self, task: &Task) -> io::Result<Report> {
+        let (mut child, mut socket) = spawn(&self.program)?;
+        socket.set_read_timeout(Some(ATTEMPT_LIMIT))?;
+        let sent = socket.write_all(&driver_local_shim::encode(task));
+        let report = sent.and_then(|()| driver_local_shim::decode(&mut socket));
+        // The end of the socket is that of its work.
+        drop(socket);
+        if report.is_err() {
+            child.kill()?;
+        }
+        child.wait()?;
+        report
     }
 
     /// Spawns a shim and sends it its task. Never forks this process: `Command` without hooks is `posix_spawn`.
