@@ -11,11 +11,12 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::engine::Engine;
+use crate::rootless;
 use crate::run::{Result, cargo, output, root, run};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only these drivers, with commas: docker, local, mock-docker, mock-local
+    /// Only these drivers, with commas: docker, local, local-rootless, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
     /// Fail unless these drivers ran, with commas
@@ -44,7 +45,7 @@ pub(crate) struct Arguments {
 /// The crates whose test program `conformance` opens drivers of this project, with the names of those drivers.
 const PACKAGES: [(&str, &[&str]); 3] = [
     ("driver-mock", &["mock-docker", "mock-local"]),
-    ("driver-local", &["local"]),
+    ("driver-local", &["local", rootless::NAME]),
     ("driver-docker", &["docker"]),
 ];
 
@@ -59,16 +60,29 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
     fs::create_dir_all(&reports)?;
     let mut files = Vec::new();
     for (package, program) in packages.iter().zip(&programs) {
-        let file = reports.join(format!("{package}.json"));
-        run_program(program, arguments, &file)?;
-        files.push(file);
+        let drivers = PACKAGES.iter().find(|(name, _)| name == package);
+        let drivers = drivers.map_or(&[][..], |(_, drivers)| drivers);
+        if drivers
+            .iter()
+            .any(|driver| *driver != rootless::NAME && wanted(arguments, driver))
+        {
+            let file = reports.join(format!("{package}.json"));
+            run_program(program, arguments, &file)?;
+            files.push(file);
+        }
+        // Who is not root runs `local` that way.
+        if drivers.contains(&rootless::NAME) && wanted(arguments, rootless::NAME) && rootless::is_root()? {
+            let file = reports.join(format!("{package}-rootless.json"));
+            rootless::run(program, &selection(arguments), &file)?;
+            files.push(file);
+        }
     }
     report(arguments, &files)
 }
 
 /// All drivers that CI requires, with the results for people.
 pub(crate) fn all(require: bool) -> Result {
-    let require = require.then(|| "docker,local,mock-docker,mock-local".to_owned());
+    let require = require.then(|| "docker,local,local-rootless,mock-docker,mock-local".to_owned());
     main(&Arguments {
         require,
         format: "pretty".to_owned(),
@@ -132,6 +146,12 @@ fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
                 .ok_or_else(|| format!("{package} has no test program `conformance`").into())
         })
         .collect()
+}
+
+/// Whether a driver was asked for.
+fn wanted(arguments: &Arguments, driver: &str) -> bool {
+    let list = arguments.driver.as_ref();
+    list.is_none_or(|list| list.split(',').any(|name| name == driver))
 }
 
 fn selection(arguments: &Arguments) -> Vec<String> {

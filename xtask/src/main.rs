@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod engine;
+mod rootless;
 mod run;
 mod schema;
 mod test;

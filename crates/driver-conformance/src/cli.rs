@@ -42,6 +42,9 @@ struct Arguments {
     /// List the cases and run none
     #[arg(long)]
     list: bool,
+    /// Write the program that runs in the containers to a file, for `DRIVER_CONFORMANCE_WORKLOAD`, and run no case
+    #[arg(long, value_name = "FILE", hide = true)]
+    workload: Option<PathBuf>,
     /// As `cargo nextest` calls test programs: the suite is one test.
     #[arg(long, hide = true)]
     ignored: bool,
@@ -91,6 +94,7 @@ pub fn main(factories: Vec<Arc<dyn DriverFactory>>) -> ExitCode {
     let result = match arguments.format {
         OutputFormat::Terse => list_for_nextest(&arguments),
         _ if arguments.list => list(&arguments),
+        _ if arguments.workload.is_some() => write_workload(&arguments),
         _ => run(&arguments, factories),
     };
     result.unwrap_or_else(|error| {
@@ -102,6 +106,13 @@ pub fn main(factories: Vec<Arc<dyn DriverFactory>>) -> ExitCode {
 fn list_for_nextest(arguments: &Arguments) -> io::Result<ExitCode> {
     if !arguments.ignored {
         writeln!(io::stdout(), "{TEST_NAME}: test")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_workload(arguments: &Arguments) -> io::Result<ExitCode> {
+    if let Some(file) = &arguments.workload {
+        std::fs::write(file, crate::workload::program().map_err(io::Error::other)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -48,6 +48,8 @@ pub(crate) struct Held {
     pub(crate) memory: Support,
     pub(crate) pids: Support,
     pub(crate) freezer: Support,
+    /// Not a limit: that what is used is counted.
+    pub(crate) usage: Support,
 }
 
 impl Cgroups {
@@ -81,6 +83,7 @@ impl Cgroups {
                     memory: none(),
                     pids: none(),
                     freezer: none(),
+                    usage: none(),
                 }
             }
         }

@@ -21,6 +21,7 @@ use crate::lock::FileLock;
 use crate::names::Names;
 use crate::networks::Networks;
 use crate::options::LocalOptions;
+use crate::rootless::{self, Rootless};
 use crate::shim::Shim;
 use crate::volumes::Volumes;
 use crate::watcher::Watcher;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) owner: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) host: Host,
+    /// Absent for root, whose containers have the ids of the host.
+    pub(crate) rootless: Option<Rootless>,
     pub(crate) capabilities: Capabilities,
     pub(crate) cgroups: Cgroups,
     pub(crate) shim: Shim,
@@ -53,10 +56,14 @@ impl Core {
         driver_validation::validate_owner(&options.owner)?;
         check_state_dir(&options.state_dir)?;
         let layout = Layout::new(&options.state_dir);
-        layout.prepare().map_err(|error| unwritable(&error))?;
+        layout
+            .prepare()
+            .map_err(|error| unusable(&options.state_dir, &error))?;
+        check_owner(&options.state_dir)?;
         let shim = Shim::load().map_err(|error| DriverError::internal(error.to_string()))?;
         let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
-        let host = Host::probe(&cgroups, &layout);
+        let rootless = Rootless::look(&shim, &layout);
+        let host = Host::probe(&cgroups, &layout, rootless.clone());
         let owner: Arc<str> = options.owner.as_str().into();
         let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;
@@ -71,6 +78,7 @@ impl Core {
             owner,
             layout,
             host,
+            rootless,
             cgroups,
             shim,
             options,
@@ -176,10 +184,31 @@ fn check_state_dir(path: &Path) -> Result<()> {
         return Ok(());
     }
     let message = format!("`{}` is not an absolute path in UTF-8", path.display());
-    let violation = Violation::new("/stateDir", message);
-    Err(DriverError::violations(vec![violation.with_hint(
-        "give one, by LocalOptions::state_dir or DRIVER_LOCAL_STATE",
-    )]))
+    Err(refused_state_dir(message))
+}
+
+/// Whoever can change what is in it decides what the driver runs, and with whose files.
+fn check_owner(path: &Path) -> Result<()> {
+    match rootless::foreign(path) {
+        Some(reason) => Err(refused_state_dir(reason)),
+        None => Ok(()),
+    }
+}
+
+/// It is another user's, or cannot be made.
+fn unusable(path: &Path, error: &std::io::Error) -> DriverError {
+    match (rootless::foreign(path), error.kind()) {
+        (Some(reason), _) => refused_state_dir(reason),
+        (None, std::io::ErrorKind::PermissionDenied) => {
+            refused_state_dir(format!("{} cannot be made or used: {error}", path.display()))
+        }
+        _ => unwritable(error),
+    }
+}
+
+fn refused_state_dir(message: String) -> DriverError {
+    let hint = "give another one, by LocalOptions::state_dir or DRIVER_LOCAL_STATE";
+    DriverError::violations(vec![Violation::new("/stateDir", message).with_hint(hint)])
 }
 
 /// The right to change a container, and how it was when the turn came.

@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use driver_exec_guard::client;
 use driver_types::{
-    ContainerStatus, DriverError, EventKind, ExecResult, ExecSpec, ExitInfo, HealthStatus, ProcessHandle,
-    Result, Signal, WaitCondition,
+    Capability, ContainerStatus, DriverError, EventKind, ExecResult, ExecSpec, ExitInfo, HealthStatus,
+    ProcessHandle, Result, Signal, Violation, WaitCondition,
 };
 
 use crate::attach::{self, MainProcess};
@@ -36,14 +36,31 @@ pub(crate) async fn exec_stream(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> 
 async fn start(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> Result<ProcessHandle> {
     driver_validation::check_exec_capabilities(spec, &core.capabilities)?;
     let container = core.containers.find(id)?;
+    refuse_user(core, &container, spec)?;
     let inside = Inside {
         cgroups: core.cgroups.of(id),
-        user_namespace: false,
+        user_namespace: core.rootless.is_some(),
         process: launch::exec_process(&container.spec, spec),
     };
     let started = exec::start(&core.shim, &container, inside, spec, ended(core, id)).await;
     lifecycle::prepare(core);
     started
+}
+
+/// Where all processes have one id, it is that of the container's user.
+fn refuse_user(core: &Core, container: &Container, spec: &ExecSpec) -> Result<()> {
+    let own = &container.spec.config.security.user;
+    let Some(user) = spec.user.as_ref().filter(|user| *user != own) else {
+        return Ok(());
+    };
+    let support = core.capabilities.get(Capability::User);
+    if support.is_supported() {
+        return Ok(());
+    }
+    let reason = support.reason.unwrap_or_default();
+    let message = format!("`{user}` needs the capability `user`, which the driver lacks: {reason}");
+    let violation = Violation::new("/user", message).with_hint(format!("leave it out: the user is {own}"));
+    Err(DriverError::violations(vec![violation]))
 }
 
 /// Waits until a container does not run any more, and gives the refusal that follows.

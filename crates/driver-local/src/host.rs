@@ -17,11 +17,13 @@ use rustix::mount::{FsOpenFlags, fsopen};
 
 use crate::cgroups::{Cgroups, Held};
 use crate::layout::Layout;
+use crate::rootless::Rootless;
 
 /// The facts about a host that do not change while a driver is open.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    is_root: bool,
+    /// Of a user who is not root.
+    rootless: Option<Rootless>,
     /// Those in effect, as a bit mask.
     capabilities: u64,
     cgroups: String,
@@ -43,16 +45,20 @@ pub(crate) struct Host {
 
 impl Host {
     /// Looks at the host. Changes nothing.
-    pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout) -> Self {
+    pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout, rootless: Option<Rootless>) -> Self {
         let kernel = rustix::system::uname();
         let (disk_mib, disk_free_mib) = disk_mib(layout.root());
         Self {
-            is_root: rustix::process::geteuid().is_root(),
             capabilities: effective_capabilities(),
             cgroups: cgroups.name().to_owned(),
             held: cgroups.held(),
             kernel: kernel.release().to_string_lossy().into_owned(),
-            overlay: overlay(),
+            // A user's is tried out with his namespace.
+            overlay: match rootless {
+                None => overlay(),
+                Some(_) => Ok(()),
+            },
+            rootless,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             missing: ["ip", "nft"].into_iter().find(|program| !has_program(program)),
             memfd_exec: memfd_exec(),
@@ -87,7 +93,9 @@ impl Host {
 
     fn networks(&self) -> Support {
         match self.missing {
-            _ if !self.is_root => Support::none("bridges need root; networks `none` and `host` do not"),
+            _ if self.rootless.is_some() => Support::none(
+                "bridges need root: run the driver as root, or use the networks `none` and `host`",
+            ),
             Some(program) => Support::none(format!(
                 "the program `{program}` is missing; install iproute2 and nftables"
             )),
@@ -104,8 +112,12 @@ impl Host {
                 "built without the feature `pull` of driver-local; import_image takes a root tar",
             ),
         };
-        Capabilities::all()
-            .with(C::Networks, bridges.clone())
+        let all = Capabilities::all();
+        let all = match &self.rootless {
+            Some(rootless) => rootless.reduce(all),
+            None => all,
+        };
+        all.with(C::Networks, bridges.clone())
             .with(C::NetworkDefault, bridges.clone())
             .with(C::NetworkSubnet, bridges.clone())
             .with(C::PortsTcp, bridges.clone())
@@ -120,6 +132,23 @@ impl Host {
             .with(C::PidsLimit, self.held.pids.clone())
             .with(C::Pause, self.held.freezer.clone())
             .with(C::UpdateResources, self.updates())
+            .with(C::Stats, self.held.usage.clone())
+            .with(C::Snapshot, self.snapshots())
+    }
+
+    fn snapshots(&self) -> Support {
+        match self
+            .held
+            .freezer
+            .reason
+            .as_ref()
+            .filter(|_| !self.held.freezer.is_supported())
+        {
+            None => Support::native(),
+            Some(reason) => Support::emulated(format!(
+                "a container that runs goes on meanwhile, and what it writes then may be missing: {reason}"
+            )),
+        }
     }
 
     fn updates(&self) -> Support {

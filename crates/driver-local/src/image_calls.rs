@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use driver_types::{
-    BoxStream, ByteStream, DriverError, EventKind, Image, ImportOptions, PullProgress, PullRequest, Result,
+    BoxStream, ByteStream, Capability, DriverError, EventKind, Image, ImportOptions, PullProgress,
+    PullRequest, Result,
 };
 #[cfg(feature = "pull")]
 use futures_util::TryStreamExt;
@@ -102,7 +103,8 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
 
 async fn snapshot(core: &Arc<Core>, container: &Container, reference: String) -> Result<Image> {
     let id = container.id();
-    let freezes = container.live().is_some_and(|run| !run.paused);
+    let can_freeze = core.capabilities.supports(Capability::Pause);
+    let freezes = can_freeze && container.live().is_some_and(|run| !run.paused);
     if freezes {
         // What is written meanwhile would be in the image or not. A driver that is killed here leaves it to `recover`.
         let frozen = core.cgroups.freeze(id);

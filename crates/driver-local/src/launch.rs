@@ -124,7 +124,7 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     Sandbox {
         hostname: hostname(spec).to_owned(),
         network: network_namespace(config, None),
-        user: None,
+        user: core.rootless.as_ref().map(|rootless| rootless.namespace.clone()),
         root: Root {
             lower: spec.image.layers.clone(),
             writable,

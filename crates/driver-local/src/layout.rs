@@ -27,13 +27,19 @@ impl Layout {
         Self { root: root.into() }
     }
 
-    /// Makes the directories that are missing, and checks the version.
+    /// Makes the directories that are missing, and checks the version. Root's can be passed through by the users of its
+    /// containers; those of a user who is not root are all his own.
     ///
     /// # Errors
     ///
     /// Those of the file system; `Unsupported` for a directory that another version wrote.
     pub(crate) fn prepare(&self) -> io::Result<()> {
-        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o711).create(path);
+        let mode = if rustix::process::geteuid().is_root() {
+            0o711
+        } else {
+            0o700
+        };
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(mode).create(path);
         private(&self.root)?;
         for directory in [
             self.containers(),

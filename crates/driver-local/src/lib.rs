@@ -56,6 +56,7 @@ mod ready;
 mod reap;
 mod recover;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod shim;
 mod spec;

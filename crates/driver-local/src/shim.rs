@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use driver_local_shim::{MAX_MESSAGE, Report, RunTask, Task};
 use driver_types::DriverError;
@@ -19,6 +20,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
+
+/// How long an attempt may take: much longer than it does.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The shim, ready to be started. A clone is another handle on the same.
 #[derive(Clone, Debug)]
@@ -72,6 +76,25 @@ impl Shim {
             spare: Arc::default(),
             preparing: Arc::default(),
         })
+    }
+
+    /// Has a shim do a task, and ends it after its first report. Blocks, for milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// As of [`spawn`](Self::spawn) and of [`report`](ShimProcess::report); `WouldBlock` where there is none in time.
+    pub(crate) fn attempt(&self, task: &Task) -> io::Result<Report> {
+        let (mut child, mut socket) = execute(&self.program)?;
+        socket.set_read_timeout(Some(ATTEMPT_LIMIT))?;
+        let sent = socket.write_all(&driver_local_shim::encode(task));
+        let report = sent.and_then(|()| driver_local_shim::decode(&mut socket));
+        // The end of the socket is that of its work.
+        drop(socket);
+        if report.is_err() {
+            child.kill()?;
+        }
+        child.wait()?;
+        report
     }
 
     /// Starts a shim and sends it its task. Never forks this process.
@@ -166,17 +189,8 @@ struct ForkServer {
 }
 
 impl ForkServer {
-    /// Never forks this process: `Command` without hooks is `posix_spawn`.
     fn begin(program: &File) -> io::Result<Self> {
-        let (mut socket, theirs) = StdUnixStream::pair()?;
-        let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-            .arg0("driver-local-shim")
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let (child, mut socket) = execute(program)?;
         let server = Self {
             socket: socket.try_clone()?,
             child: Some(child),
@@ -211,6 +225,21 @@ impl Drop for ForkServer {
             std::thread::spawn(move || child.wait());
         }
     }
+}
+
+/// Executes the program, with the other end of the socket as its stdin. Never forks this process: `Command` without hooks is
+/// `posix_spawn`.
+fn execute(program: &File) -> io::Result<(Child, StdUnixStream)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        .arg0("driver-local-shim")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok((child, ours))
 }
 
 /// Gives a task to one that waits, if there is one.

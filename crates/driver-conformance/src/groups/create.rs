@@ -1,6 +1,6 @@
 //! `create_container`: what it returns, and that the process gets exactly what the config says.
 
-use driver_types::{ContainerState, ContainerStatus, ResourceLimits, SupportLevel};
+use driver_types::{Capability, ContainerState, ContainerStatus, ResourceLimits, SupportLevel};
 
 use crate::Context;
 use crate::case::{CaseResult, Group};
@@ -15,6 +15,11 @@ pub(super) fn register(group: &mut Group) {
         .proves(&["2.table", "1.status.state"]);
     group
         .case("instance_echoes_the_config", instance_echoes_the_config)
+        .needs(&[
+            Capability::CpuLimit,
+            Capability::MemoryLimit,
+            Capability::PidsLimit,
+        ])
         .proves(&["1.instance.fields"]);
     group
         .case("wire_form_is_camel_case", wire_form_is_camel_case)

@@ -87,6 +87,9 @@ pub(super) fn register(group: &mut Group) {
         let name = format!("wire_form_{}", code.to_lowercase());
         let case = group.case(name, move |cx| async move { wire_form(code, provoke(cx).await?) });
         case.proves(&["4.wire", "4.parts", "4.message", "4.retry"]);
+        if code == "RESOURCE_LIMIT_EXCEEDED" {
+            case.needs(&[Capability::MemoryLimit]);
+        }
     }
     group
         .case("wire_form_invalid_state", |cx| async move {
@@ -96,6 +99,7 @@ pub(super) fn register(group: &mut Group) {
         .needs(&[Capability::Pause]);
     group
         .case("limits_print_without_decimals", limits_print_without_decimals)
+        .needs(&[Capability::MemoryLimit])
         .proves(&["4.message", "1.resources.capacity"]);
     group
         .case("deadline_names_the_operation", deadline_names_the_operation)

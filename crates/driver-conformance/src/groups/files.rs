@@ -60,7 +60,7 @@ pub(super) fn register(group: &mut Group) {
         .proves(BINARY);
     group
         .case("mode_and_owner_are_kept", mode_and_owner)
-        .needs(SEEN)
+        .needs(&[Capability::Copy, Capability::Exec, Capability::User])
         .proves(BINARY);
     group
         .case("replaces_a_file", replaces_a_file)

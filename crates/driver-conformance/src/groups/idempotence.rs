@@ -1,7 +1,8 @@
 //! Repeated calls.
 
 use driver_types::{
-    Capability, ContainerConfig, ContainerFilter, ContainerStatus, RemoveOptions, ResourceLimits, StopOptions,
+    Capability, ContainerConfig, ContainerFilter, ContainerStatus, RemoveOptions, ResourceLimits,
+    StopOptions, TmpfsMount,
 };
 
 use super::inside::{NOTHING, absent, idle};
@@ -63,9 +64,21 @@ fn requested(cx: &Context) -> ContainerConfig {
         .config(["forever"])
         .env("NAME", "value")
         .label("kind", "requested");
-    config
-        .request_id(cx.name("request"))
-        .resources(ResourceLimits::default().memory(64))
+    with_memory(cx, config.request_id(cx.name("request")), 64)
+}
+
+/// A config with a limit of so many MiB, where the driver holds limits; else of so many MiB in `/tmp`.
+fn with_memory(cx: &Context, config: ContainerConfig, mib: u64) -> ContainerConfig {
+    if cx.supports(Capability::MemoryLimit) {
+        return config.resources(ResourceLimits::default().memory(mib));
+    }
+    ContainerConfig {
+        tmpfs: Some(vec![TmpfsMount {
+            target: "/tmp".to_owned(),
+            size_mib: mib,
+        }]),
+        ..config
+    }
 }
 
 async fn create_with_request_id(cx: Context) -> CaseResult {
@@ -121,7 +134,7 @@ async fn another_config(cx: Context) -> CaseResult {
     let others = [
         requested(&cx).env("NAME", "s3cret"),
         requested(&cx).command(["exit", "0"]),
-        requested(&cx).resources(ResourceLimits::default().memory(65)),
+        with_memory(&cx, requested(&cx), 65),
         requested(&cx).label("more", "1"),
         requested(&cx).name(cx.name("named")),
     ];

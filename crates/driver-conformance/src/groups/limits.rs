@@ -22,9 +22,11 @@ const CAPACITY: &[&str] = &["1.resources.capacity", "3.create.order"];
 pub(super) fn register(group: &mut Group) {
     group
         .case("cpu_over_capacity", |cx| over_capacity(cx, "cpu"))
+        .needs(&[Capability::CpuLimit])
         .proves(CAPACITY);
     group
         .case("memory_over_capacity", |cx| over_capacity(cx, "memory"))
+        .needs(MEMORY)
         .proves(CAPACITY);
     group
         .case("disk_over_capacity", |cx| over_capacity(cx, "disk"))
@@ -37,6 +39,11 @@ pub(super) fn register(group: &mut Group) {
         .proves(&["1.enforcement", "1.config.resources", "6.disk"]);
     group
         .case("limits_of_an_instance_are_the_configs", echo)
+        .needs(&[
+            Capability::CpuLimit,
+            Capability::MemoryLimit,
+            Capability::PidsLimit,
+        ])
         .proves(&["1.config.resources"]);
     group
         .case("memory_within_the_limit", memory_within)

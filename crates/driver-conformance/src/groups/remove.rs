@@ -181,7 +181,9 @@ async fn named_volumes_stay(cx: Context) -> CaseResult {
     let mount = VolumeMount::new(&volume.name, "/data");
     let writer = writable(cx.config(["write", "/data/kept", "still here"])).volume(mount.clone());
     let mut writer = writer;
-    writer.security = writer.security.user("0:0").add_capability("DAC_OVERRIDE");
+    if cx.supports(Capability::User) {
+        writer.security = writer.security.user("0:0").add_capability("DAC_OVERRIDE");
+    }
     let written = cx.finish(&writer).await?;
     written.output.expect("write", "10")?;
     let options = RemoveOptions {

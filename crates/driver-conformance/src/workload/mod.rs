@@ -3,4 +3,5 @@
 mod build;
 mod image;
 
+pub(crate) use build::program;
 pub(crate) use image::{PROGRAM, image_archive, import_options};

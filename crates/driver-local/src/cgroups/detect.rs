@@ -12,6 +12,9 @@ const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices"
 /// The controllers of version 2 without which it is of no use.
 const V2_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
+/// Where this process goes in a group of its own, so that groups below that can have controllers.
+const LEAF: &str = "driver-local-main";
+
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hierarchy {
@@ -60,7 +63,9 @@ fn choose(hierarchies: &[Hierarchy], own: &str) -> Cgroups {
             Err(reason) => reasons.push(reason),
         }
     }
-    reasons.push("no controller of version 1 can be written".to_owned());
+    reasons.push(
+        "no controller of version 1 can be written; run the driver as root, or on cgroup v2 with a delegated group".to_owned(),
+    );
     let reason = reasons.join("; ");
     Cgroups::None { reason }
 }
@@ -135,21 +140,42 @@ fn available(hierarchy: &Hierarchy) -> Vec<&'static str> {
 /// The directory of version 2 in which this process can make groups with these controllers.
 ///
 /// Root uses the root of the mount. Others use the group above their own: a group with processes cannot have controllers
-/// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run.
+/// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run. Who is alone
+/// in the delegated group itself makes that leaf and moves there.
 fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str]) -> Result<V2, String> {
     let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
     let own = own.unwrap_or_default().trim_matches('/');
     let above = own.rsplit_once('/').map_or("", |(above, _)| above);
-    let at_root = V2::prepare(&hierarchy.point, controllers);
-    let prepared = match at_root {
-        Err(_) if !above.is_empty() => V2::prepare(&hierarchy.point.join(above), controllers),
-        at_root => at_root,
-    };
+    let mut prepared = V2::prepare(&hierarchy.point, controllers);
+    if prepared.is_err() && !above.is_empty() {
+        prepared = V2::prepare(&hierarchy.point.join(above), controllers);
+    }
+    if prepared.is_err() && !own.is_empty() {
+        let own = hierarchy.point.join(own);
+        prepared = prepared.or_else(|error| match make_room(&own, std::process::id()) {
+            Ok(()) => V2::prepare(&own, controllers),
+            // What was refused first is what to tell.
+            Err(_) => Err(error),
+        });
+    }
     prepared.map_err(|error| {
         format!(
-            "cgroup v2 is not delegated to this process ({error}); run as root, or as a systemd service with \
-             `Delegate=yes` and `DelegateSubgroup=main`"
+            "cgroup v2 is not delegated to this process ({error}); run as root, as a systemd service with `Delegate=yes`, \
+             or by `systemd-run --user --scope -p Delegate=yes`"
         )
+    })
+}
+
+/// Moves this process, if it is alone in its group, into a leaf of that.
+fn make_room(own: &Path, pid: u32) -> io::Result<()> {
+    let processes = files::read(own, "cgroup.procs")?;
+    if processes.split_whitespace().any(|other| other != pid.to_string()) {
+        return Err(io::Error::other("other processes are in the group"));
+    }
+    let leaf = own.join(LEAF);
+    files::make(&leaf)?;
+    files::write(&leaf, "cgroup.procs", pid).inspect_err(|_| {
+        let _ = fs::remove_dir(&leaf);
     })
 }
 
@@ -217,6 +243,19 @@ mod tests {
         };
         assert!(reason.contains("none of the controllers"), "{reason}");
         assert_eq!(named(&[]).name(), "no cgroups");
+    }
+
+    #[test]
+    fn who_is_alone_in_a_group_makes_room() {
+        let group = tempfile::tempdir().expect("made");
+        let procs = group.path().join("cgroup.procs");
+        fs::write(&procs, "7\n8\n").expect("written");
+        make_room(group.path(), 7).expect_err("another process would be moved, or in the way");
+        assert!(!group.path().join(LEAF).exists());
+        fs::write(&procs, "7\n").expect("written");
+        make_room(group.path(), 7).expect("alone");
+        let moved = fs::read_to_string(group.path().join(LEAF).join("cgroup.procs"));
+        assert_eq!(moved.expect("read"), "7");
     }
 
     /// A group with processes takes no controllers for those below; the one above it, which was delegated, does.

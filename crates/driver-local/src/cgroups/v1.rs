@@ -58,6 +58,7 @@ impl V1 {
             },
             pids: of("pids"),
             freezer: of("freezer"),
+            usage: Support::native(),
         }
     }
 

@@ -66,6 +66,7 @@ impl V2 {
                 true => Support::native(),
                 false => Support::none("the kernel cannot freeze a cgroup; use Linux 5.2 or later"),
             },
+            usage: Support::native(),
         }
     }
 

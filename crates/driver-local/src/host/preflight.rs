@@ -5,6 +5,7 @@ use std::fs;
 use driver_types::{CheckStatus, Preflight, PreflightCheck, Support};
 
 use super::Host;
+use crate::rootless::Rootless;
 
 /// What the shim cannot do without: mounts by descriptor whose attributes are changed before anybody sees them.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
@@ -52,8 +53,11 @@ pub(super) fn of(host: &Host) -> Preflight {
             "set vm.memfd_noexec=0: the program that makes containers is in a sealed memfd, not in a file",
         ),
         disk(host),
-        forwarding(),
     ];
+    match &host.rootless {
+        None => checks.push(forwarding()),
+        Some(rootless) => checks.push(ids(rootless)),
+    }
     let bridges = host.networks();
     let limits = [
         (
@@ -87,21 +91,44 @@ pub(super) fn of(host: &Host) -> Preflight {
 }
 
 fn privilege(host: &Host) -> PreflightCheck {
+    if let Some(rootless) = &host.rootless {
+        return namespaces(rootless);
+    }
     let lacks: Vec<&str> = NEEDED.into_iter().filter(|name| !host.is_capable(name)).collect();
     let lacks = lacks.join(", ");
-    let bad = match (host.is_root, lacks.is_empty()) {
-        (true, true) => None,
-        (true, false) => Some(format!(
-            "this process is root, but without the capabilities {lacks}"
-        )),
-        (false, _) => Some("this process is not root".to_owned()),
-    };
+    let bad =
+        (!lacks.is_empty()).then(|| format!("this process is root, but without the capabilities {lacks}"));
     needed(
         "privilege",
         bad.as_deref(),
         "this process is root with its capabilities",
-        "run as root of the host: containers of other users need user namespaces, which this driver does not set up",
+        "run as root of the host, or as a user who is not root: then containers are in user namespaces",
     )
+}
+
+fn namespaces(rootless: &Rootless) -> PreflightCheck {
+    let good = "this user, who is not root, makes containers in user namespaces";
+    match &rootless.refused {
+        None => check("privilege", CheckStatus::Ok, good, ""),
+        Some(refused) => check("privilege", CheckStatus::Fail, &refused.message, &refused.remedy),
+    }
+}
+
+fn ids(rootless: &Rootless) -> PreflightCheck {
+    match &rootless.one_id {
+        None => check(
+            "ids",
+            CheckStatus::Ok,
+            "containers have the ids that are granted to this user",
+            "",
+        ),
+        Some(reason) => check(
+            "ids",
+            CheckStatus::Warn,
+            "all processes of a container have the one id of this user",
+            reason,
+        ),
+    }
 }
 
 fn kernel(host: &Host) -> PreflightCheck {

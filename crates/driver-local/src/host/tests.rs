@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+use driver_local_shim::UserNamespace;
 use rstest::rstest;
 
 use super::*;
+use crate::rootless::Refused;
 
 /// A host with all that there is.
 fn complete() -> Host {
     Host {
-        is_root: true,
+        rootless: None,
         capabilities: u64::MAX,
         cgroups: "cgroup v2".to_owned(),
         held: Held {
@@ -17,6 +19,7 @@ fn complete() -> Host {
             memory: Support::native(),
             pids: Support::native(),
             freezer: Support::native(),
+            usage: Support::native(),
         },
         kernel: "6.1.0-56-cloud-amd64".to_owned(),
         overlay: Ok(()),
@@ -32,6 +35,44 @@ fn complete() -> Host {
     }
 }
 
+/// A user without rights, with one id, who may or may not make namespaces.
+fn user(refused: bool) -> Rootless {
+    let refused = refused.then(|| Refused {
+        message: "no user namespaces".to_owned(),
+        remedy: "sysctl -w user.max_user_namespaces=15000".to_owned(),
+    });
+    let namespace = UserNamespace {
+        uids: Vec::new(),
+        gids: Vec::new(),
+        by_helpers: false,
+    };
+    Rootless {
+        namespace,
+        one_id: Some("install uidmap".to_owned()),
+        refused,
+    }
+}
+
+#[test]
+fn a_user_without_rights_has_containers_but_no_bridges() {
+    let host = Host {
+        rootless: Some(user(false)),
+        capabilities: 0,
+        ..complete()
+    };
+    host.require().unwrap();
+    let checks = host.preflight().checks;
+    let ids = checks.iter().find(|check| check.name == "ids").unwrap();
+    assert_eq!(ids.status, CheckStatus::Warn);
+    assert_eq!(ids.remedy.as_deref(), Some("install uidmap"));
+    let capabilities = host.capabilities();
+    for lacking in [C::Networks, C::NetworkDefault, C::PortsTcp, C::User, C::DiskLimit] {
+        let support = capabilities.get(lacking);
+        assert!(!support.is_supported() && support.reason.is_some(), "{lacking}");
+    }
+    assert!(capabilities.supports(C::NetworkHost) && capabilities.supports(C::MemoryLimit));
+}
+
 #[test]
 fn a_complete_host_passes() {
     let host = complete();
@@ -44,7 +85,7 @@ fn a_complete_host_passes() {
 }
 
 #[rstest]
-#[case::user(Host { is_root: false, ..complete() }, "not root")]
+#[case::user(Host { rootless: Some(user(true)), ..complete() }, "sysctl -w user.max_user_namespaces=15000")]
 #[case::root_of_a_container(Host { capabilities: 0xa804_25fb, ..complete() }, "NET_ADMIN, SYS_ADMIN, SYS_PTRACE")]
 #[case::old(Host { kernel: "5.4.0-1".into(), ..complete() }, "Linux 5.12 or later")]
 #[case::no_overlay(Host { overlay: Err("no overlay".into()), ..complete() }, "CONFIG_OVERLAY_FS")]
@@ -112,12 +153,12 @@ fn reasons_are_given() {
 fn this_host_is_looked_at() {
     let state = tempfile::tempdir().unwrap();
     let cgroups = Cgroups::detect().unwrap();
-    let host = Host::probe(&cgroups, &Layout::new(state.path()));
+    let host = Host::probe(&cgroups, &Layout::new(state.path()), None);
     let capacity = host.capacity();
     assert!(capacity.cpu >= Some(1.0) && capacity.memory > Some(0) && capacity.disk > Some(0));
     assert!(capacity.pids >= Some(301));
     assert!(host.disk_free_mib <= host.disk_mib);
-    if host.is_root && host.is_capable("SYS_ADMIN") {
+    if host.is_capable("SYS_ADMIN") {
         assert_eq!(host.overlay, Ok(()));
     }
 }

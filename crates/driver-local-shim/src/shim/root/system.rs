@@ -22,7 +22,7 @@ pub(super) fn mount_proc(root: &OwnedFd) -> Result<OwnedFd> {
 /// new one, and the host's is bound.
 pub(super) fn mount_sys(root: &OwnedFd) -> Result<OwnedFd> {
     let read_only = PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY;
-    let sys = match Filesystem::new("sysfs")?.mount(read_only) {
+    let sys = match Filesystem::new("sysfs").and_then(|sysfs| sysfs.mount(read_only)) {
         Err(failure) if failure.errno == Some(rustix::io::Errno::PERM.raw_os_error()) => bound(read_only)?,
         other => other?,
     };

@@ -1,0 +1,83 @@
+//! The conformance suite on `driver-local` as a user without rights, for a caller who is root: `local-rootless`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::run::{self, Result};
+
+/// The name of the driver in reports.
+pub(crate) const NAME: &str = "local-rootless";
+
+/// `nobody`: a user who has nothing, not even an entry in `/etc/subuid`.
+const USER: u32 = 65_534;
+
+/// Whether the caller is root.
+pub(crate) fn is_root() -> Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    Ok(status.lines().any(|line| line.starts_with("Uid:\t0\t")))
+}
+
+/// Runs a conformance program, and puts its report where `file` says. Failed cases are in the report.
+pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result {
+    let _ = fs::remove_file(file);
+    let place = Place::new()?;
+    let copy = place.0.join("conformance");
+    fs::copy(program, &copy)?;
+    // The user may have no compiler, and cannot reach that of root.
+    let workload = place.0.join("workload");
+    run::run(Command::new(program).arg("--workload").arg(&workload))?;
+    for path in [&copy, &workload] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    let report = place.0.join("report.json");
+    // Another user's variables name places that this one cannot reach.
+    let mut command = Command::new(&copy);
+    command
+        .args(selection)
+        .args(["--format", "json", "--output"])
+        .arg(&report)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TMPDIR", &place.0)
+        .env("DRIVER_CONFORMANCE_WORKLOAD", &workload)
+        .env("DRIVER_CONFORMANCE_LOCAL_NAME", NAME)
+        .env("DRIVER_CONFORMANCE_LOCAL_STATE", place.0.join("state"))
+        .current_dir(&place.0)
+        .uid(USER)
+        .gid(USER)
+        .stdin(Stdio::null());
+    let status = command.status()?;
+    if !report.is_file() {
+        return Err(format!(
+            "{} as user {USER} ended without a report ({status})",
+            program.display()
+        )
+        .into());
+    }
+    fs::copy(&report, file)?;
+    Ok(())
+}
+
+/// A directory of the user's own, removed at the end. Not in the checkout: root's home may be closed to others.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Self> {
+        let place = Self(PathBuf::from("/var/tmp").join(format!("driver-rootless-{}", std::process::id())));
+        fs::create_dir(&place.0)?;
+        fs::set_permissions(&place.0, fs::Permissions::from_mode(0o700))?;
+        chown(&place.0, Some(USER), Some(USER))?;
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
+}
