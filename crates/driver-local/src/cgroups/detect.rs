@@ -12,6 +12,9 @@ const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices"
 /// The controllers of version 2 without which it is of no use.
 const V2_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
+/// Where the processes of a container go that are in the way: what Docker in Docker and Podman call it.
+const LEAF: &str = "init";
+
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hierarchy {
@@ -136,19 +139,28 @@ fn available(hierarchy: &Hierarchy) -> Vec<&'static str> {
 ///
 /// Root uses the root of the mount. Others use the group above their own: a group with processes cannot have controllers
 /// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run.
+///
+/// In a container the root of the mount may be the group of all its processes. They are taken into a leaf.
 fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str]) -> Result<V2, String> {
     let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
     let own = own.unwrap_or_default().trim_matches('/');
     let above = own.rsplit_once('/').map_or("", |(above, _)| above);
-    let at_root = V2::prepare(&hierarchy.point, controllers);
-    let prepared = match at_root {
-        Err(_) if !above.is_empty() => V2::prepare(&hierarchy.point.join(above), controllers),
+    let root = &hierarchy.point;
+    // The root of the host has no type. Not left to a refusal: controllers of threads are enabled beside processes, and
+    // then nothing can be below.
+    let is_in_the_way = own.is_empty() && root.join("cgroup.type").exists();
+    let vacated = match is_in_the_way {
+        true => files::vacate(root, LEAF),
+        false => Ok(()),
+    };
+    let prepared = match vacated.and_then(|()| V2::prepare(root, controllers)) {
+        Err(_) if !above.is_empty() => V2::prepare(&root.join(above), controllers),
         at_root => at_root,
     };
     prepared.map_err(|error| {
         format!(
-            "cgroup v2 is not delegated to this process ({error}); run as root, or as a systemd service with \
-             `Delegate=yes` and `DelegateSubgroup=main`"
+            "cgroup v2 is not delegated to this process ({error}); run as root (in a container: a privileged one), or as a \
+             systemd service with `Delegate=yes` and `DelegateSubgroup=main`"
         )
     })
 }
