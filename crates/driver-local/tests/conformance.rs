@@ -1,6 +1,7 @@
 //! The conformance suite on this machine's kernel: `cargo test -p driver-local --test conformance -- --help`.
 //!
-//! The state is that of `DRIVER_CONFORMANCE_LOCAL_STATE`, else a directory of this process. What the suite counts as left behind
+//! The state is that of `DRIVER_CONFORMANCE_LOCAL_STATE`, else a directory of this process; the driver's name in the report is
+//! that of `DRIVER_CONFORMANCE_LOCAL_NAME`, else `local`. What the suite counts as left behind
 //! is looked for in the kernel and the file system, not asked of the driver.
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +22,11 @@ fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
     let own = state.is_none().then(|| tempfile::tempdir().unwrap());
     let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
-    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory { state: state.clone() })]);
+    let name = std::env::var("DRIVER_CONFORMANCE_LOCAL_NAME").unwrap_or_else(|_| "local".to_owned());
+    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory {
+        name,
+        state: state.clone(),
+    })]);
     drop(own);
     remove_bridges(&state);
     verdict
@@ -40,13 +45,14 @@ fn remove_bridges(gone: &Path) {
 
 #[derive(Debug)]
 struct LocalFactory {
+    name: String,
     state: PathBuf,
 }
 
 #[async_trait]
 impl DriverFactory for LocalFactory {
     fn name(&self) -> &str {
-        "local"
+        &self.name
     }
 
     async fn open(&self, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Unavailable> {
