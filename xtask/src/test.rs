@@ -65,7 +65,7 @@ pub(crate) fn virtually(filter: Option<&str>) -> Result {
     );
     let job = vm::Job {
         command,
-        environment: Vec::new(),
+        environment: vec![("DRIVER_REQUIRE_CGROUP2".to_owned(), "1".to_owned())],
         directory,
         shared: None,
         deadline: Duration::from_secs(1200),
