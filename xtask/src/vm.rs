@@ -247,7 +247,10 @@ struct Files(PathBuf);
 
 impl Files {
     fn make() -> Result<Self> {
-        let directory = root().join(format!("target/vm/run-{}", std::process::id()));
+        let runs = root().join("target/vm");
+        fs::create_dir_all(&runs)?;
+        remove_abandoned(&runs)?;
+        let directory = runs.join(format!("run-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         Ok(Self(directory))
     }
@@ -285,6 +288,19 @@ impl Drop for Files {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Removes the files of runs that were interrupted.
+fn remove_abandoned(runs: &Path) -> Result {
+    for entry in fs::read_dir(runs)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("run-"));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Packs what it takes to reach the host's files.
