@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::run::{Result, cargo, is_installed, root, run};
-use crate::{conformance, schema, tidy};
+use crate::{conformance, schema, test, tidy, vm};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -44,6 +44,11 @@ const STEPS: &[Step] = &[
     ("schemas", |_| schema::generate(true)),
     ("consumers in other languages", consumers),
     ("conformance", |arguments| conformance::all(arguments.require_all)),
+    ("cgroup v2", |arguments| match vm::missing() {
+        Some(reason) => leave_out(arguments, &reason),
+        // The conformance suite has asked the rest.
+        None => test::virtually(Some("cgroup")),
+    }),
 ];
 
 pub(crate) fn main(arguments: &Arguments) -> Result {

@@ -2,21 +2,24 @@
 //!
 //! Each driver's crate has a test program `conformance`, which knows how to open its drivers. This command builds
 //! those, runs one after another, and lets `conformance-report` join their reports and judge.
+//!
+//! `local-cgroup2` is the driver `local` in a virtual machine, whose kernel has cgroup v2 only. As that takes minutes, it
+//! runs when it is asked for by name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::rootless;
-use crate::run::{Result, cargo, output, root, run};
+use crate::run::{Result, cargo, root, run, test_programs};
+use crate::{rootless, vm};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only these drivers, with commas: docker, local, local-rootless, mock-docker, mock-local
+    /// Only these drivers, with commas: docker, local, local-rootless, local-cgroup2, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
     /// Fail unless these drivers ran, with commas
@@ -42,63 +45,128 @@ pub(crate) struct Arguments {
     list: bool,
 }
 
-/// The crates whose test program `conformance` opens drivers of this project, with the names of those drivers.
-const PACKAGES: [(&str, &[&str]); 3] = [
-    ("driver-mock", &["mock-docker", "mock-local"]),
-    ("driver-local", &["local", rootless::NAME]),
-    ("driver-docker", &["docker"]),
+/// A crate whose test program `conformance` opens drivers of this project.
+struct Program {
+    package: &'static str,
+    /// The names of those drivers.
+    drivers: &'static [&'static str],
+    machine: Machine,
+}
+
+/// Where a program runs.
+#[derive(PartialEq, Eq)]
+enum Machine {
+    This,
+    /// This one, as a user without rights. Who is not root runs `local` that way already.
+    Unprivileged,
+    Virtual,
+}
+
+const PROGRAMS: [Program; 5] = [
+    Program {
+        package: "driver-mock",
+        drivers: &["mock-docker", "mock-local"],
+        machine: Machine::This,
+    },
+    Program {
+        package: "driver-local",
+        drivers: &["local"],
+        machine: Machine::This,
+    },
+    Program {
+        package: "driver-local",
+        drivers: &[rootless::NAME],
+        machine: Machine::Unprivileged,
+    },
+    Program {
+        package: "driver-docker",
+        drivers: &["docker"],
+        machine: Machine::This,
+    },
+    // After `local`, which compiles what the containers run, and faster.
+    Program {
+        package: "driver-local",
+        drivers: &["local-cgroup2"],
+        machine: Machine::Virtual,
+    },
 ];
 
+/// The suite takes five minutes on two emulated processors.
+const VIRTUAL_DEADLINE: Duration = Duration::from_secs(1800);
+
 pub(crate) fn main(arguments: &Arguments) -> Result {
-    let packages = packages(arguments)?;
-    let programs = build(&packages)?;
+    let programs = programs(arguments)?;
+    let executables = build(&programs)?;
     if arguments.list {
-        let first = programs.first().ok_or("no driver has a conformance test")?;
+        let first = executables.first().ok_or("no driver has a conformance test")?;
         return run(Command::new(first).arg("--list").args(selection(arguments)));
     }
     let reports = root().join("target/conformance");
     fs::create_dir_all(&reports)?;
     let mut files = Vec::new();
-    for (package, program) in packages.iter().zip(&programs) {
-        let drivers = PACKAGES.iter().find(|(name, _)| name == package);
-        let drivers = drivers.map_or(&[][..], |(_, drivers)| drivers);
-        if drivers
-            .iter()
-            .any(|driver| *driver != rootless::NAME && wanted(arguments, driver))
-        {
-            let file = reports.join(format!("{package}.json"));
-            run_program(program, arguments, &file)?;
-            files.push(file);
+    for (program, executable) in programs.iter().zip(&executables) {
+        let file = reports.join(format!("{}.json", program.drivers[0]));
+        let _ = fs::remove_file(&file);
+        let ended = match program.machine {
+            Machine::This => run_here(executable, arguments, &file)?,
+            Machine::Unprivileged => rootless::run(executable, &selection(arguments), &file)?,
+            Machine::Virtual => run_virtually(program, executable, arguments, &file)?,
+        };
+        // Failed cases are in its report; only a program that wrote none is an error here.
+        if !file.is_file() {
+            return Err(format!("{} ended without a report ({ended})", executable.display()).into());
         }
-        // Who is not root runs `local` that way.
-        if drivers.contains(&rootless::NAME) && wanted(arguments, rootless::NAME) && rootless::is_root()? {
-            let file = reports.join(format!("{package}-rootless.json"));
-            rootless::run(program, &selection(arguments), &file)?;
-            files.push(file);
-        }
+        files.push(file);
     }
     report(arguments, &files)
 }
 
-/// All drivers that CI requires, with the results for people.
+/// All drivers that CI requires, or those of them that this machine can have, with the results for people.
 pub(crate) fn all(require: bool) -> Result {
-    let require = require.then(|| "docker,local,local-rootless,mock-docker,mock-local".to_owned());
+    let without = vm::missing();
+    if let Some(reason) = &without {
+        match require {
+            true => return Err(format!("local-cgroup2: {reason}").into()),
+            false => println!("left out: local-cgroup2: {reason}"),
+        }
+    }
+    let is_root = rootless::is_root()?;
+    let here = |program: &&Program| match program.machine {
+        Machine::This => true,
+        Machine::Unprivileged => is_root,
+        Machine::Virtual => without.is_none(),
+    };
+    let drivers: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(here)
+        .flat_map(|program| program.drivers.iter().copied())
+        .collect();
+    let drivers = Some(drivers.join(","));
     main(&Arguments {
-        require,
+        require: drivers.clone().filter(|_| require),
+        driver: drivers,
         format: "pretty".to_owned(),
         ..Arguments::default()
     })
 }
 
-/// The crates of the drivers that were asked for.
-fn packages(arguments: &Arguments) -> Result<Vec<&'static str>> {
+/// The programs of the drivers that were asked for.
+fn programs(arguments: &Arguments) -> Result<Vec<&'static Program>> {
+    let required = arguments.require.iter().flat_map(|list| list.split(','));
     let Some(list) = &arguments.driver else {
-        return Ok(PACKAGES.map(|(package, _)| package).to_vec());
+        let required: Vec<&str> = required.collect();
+        let is_root = rootless::is_root()?;
+        let wanted = |program: &&Program| match program.machine {
+            Machine::This => true,
+            Machine::Unprivileged if is_root => true,
+            _ => program.drivers.iter().any(|driver| required.contains(driver)),
+        };
+        return Ok(PROGRAMS.iter().filter(wanted).collect());
     };
     let asked: Vec<&str> = list.split(',').collect();
-    let known: Vec<&str> = PACKAGES
+    let known: Vec<&str> = PROGRAMS
         .iter()
-        .flat_map(|(_, drivers)| drivers.iter().copied())
+        .flat_map(|program| program.drivers.iter().copied())
         .collect();
     if let Some(unknown) = asked.iter().find(|name| !known.contains(name)) {
         return Err(format!(
@@ -107,51 +175,23 @@ fn packages(arguments: &Arguments) -> Result<Vec<&'static str>> {
         )
         .into());
     }
-    let chosen = PACKAGES
-        .iter()
-        .filter(|(_, drivers)| drivers.iter().any(|driver| asked.contains(driver)));
-    Ok(chosen.map(|(package, _)| *package).collect())
+    let chosen = |program: &&Program| program.drivers.iter().any(|driver| asked.contains(driver));
+    Ok(PROGRAMS.iter().filter(chosen).collect())
 }
 
-/// Builds the test programs of these crates and returns their paths, in the same order.
-fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut command = cargo([
-        "test",
-        "--no-run",
-        "--test",
-        "conformance",
-        "--message-format",
-        "json",
-    ]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    let messages = output(&mut command)?;
-    let executables: Vec<Value> = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    packages
+/// Builds the test programs and returns their paths, in the same order.
+fn build(programs: &[&Program]) -> Result<Vec<PathBuf>> {
+    let packages = programs.iter().flat_map(|program| ["--package", program.package]);
+    let built = test_programs(["--test", "conformance"].into_iter().chain(packages))?;
+    programs
         .iter()
-        .map(|package| {
-            let message = executables.iter().find(|message| {
-                message["executable"].is_string()
-                    && message["target"]["name"] == "conformance"
-                    && message["manifest_path"]
-                        .as_str()
-                        .is_some_and(|path| path.ends_with(&format!("{package}/Cargo.toml")))
-            });
-            let path = message.and_then(|message| message["executable"].as_str());
-            path.map(PathBuf::from)
+        .map(|Program { package, .. }| {
+            let program = built.iter().find(|program| program.package == *package);
+            program
+                .map(|program| program.executable.clone())
                 .ok_or_else(|| format!("{package} has no test program `conformance`").into())
         })
         .collect()
-}
-
-/// Whether a driver was asked for.
-fn wanted(arguments: &Arguments, driver: &str) -> bool {
-    let list = arguments.driver.as_ref();
-    list.is_none_or(|list| list.split(',').any(|name| name == driver))
 }
 
 fn selection(arguments: &Arguments) -> Vec<String> {
@@ -168,10 +208,9 @@ fn selection(arguments: &Arguments) -> Vec<String> {
         .collect()
 }
 
-/// Runs one program. Failed cases are in its report; only a program that wrote none is an error here.
-fn run_program(program: &Path, arguments: &Arguments, file: &Path) -> Result {
-    let _ = fs::remove_file(file);
-    let mut command = Command::new(program);
+/// Runs a program and tells how it ended.
+fn run_here(executable: &Path, arguments: &Arguments, file: &Path) -> Result<String> {
+    let mut command = Command::new(executable);
     command
         .args(selection(arguments))
         .args(["--format", "json", "--output"])
@@ -180,12 +219,32 @@ fn run_program(program: &Path, arguments: &Arguments, file: &Path) -> Result {
     if engine.is_up() {
         command.envs(engine.environment());
     }
-    let status = command.stdin(Stdio::null()).status()?;
-    if file.is_file() {
-        Ok(())
-    } else {
-        Err(format!("{} ended without a report ({status})", program.display()).into())
-    }
+    Ok(command.stdin(Stdio::null()).status()?.to_string())
+}
+
+/// The same in a virtual machine, which shares the directory of the reports.
+fn run_virtually(program: &Program, executable: &Path, arguments: &Arguments, file: &Path) -> Result<String> {
+    let directory = file.parent().unwrap_or(file).to_owned();
+    let mut command = vec![executable.display().to_string()];
+    command.extend(selection(arguments));
+    // What an operation costs on an emulated processor says nothing.
+    let output = ["--no-times", "--format", "json", "--output"];
+    command.extend(output.map(str::to_owned));
+    command.push(file.display().to_string());
+    let variables = [
+        ("DRIVER_CONFORMANCE_LOCAL_NAME", program.drivers[0]),
+        ("DRIVER_CONFORMANCE_LOCAL_STATE", "/run/disk/driver-local"),
+    ];
+    let job = vm::Job {
+        command,
+        environment: variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        directory: directory.clone(),
+        shared: Some(directory),
+        deadline: VIRTUAL_DEADLINE,
+    };
+    Ok(format!("exit code {}", job.run()?))
 }
 
 fn report(arguments: &Arguments, files: &[PathBuf]) -> Result {

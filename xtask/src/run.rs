@@ -1,7 +1,9 @@
 //! Running other programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 /// The result of every command; the error is for people.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -43,6 +45,33 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         return Err(format!("`{shown}` failed ({})", output.status).into());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A program with tests.
+pub(crate) struct TestProgram {
+    /// The directory of its package.
+    pub(crate) directory: PathBuf,
+    /// The name of its package.
+    pub(crate) package: String,
+    pub(crate) executable: PathBuf,
+}
+
+/// Builds the test programs that these arguments of `cargo test` choose.
+pub(crate) fn test_programs<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Vec<TestProgram>> {
+    let mut command = cargo(["test", "--no-run", "--message-format", "json"]);
+    let messages = output(command.args(arguments))?;
+    let program = |message: &str| {
+        let message: Value = serde_json::from_str(message).ok()?;
+        let executable = message["executable"].as_str()?.into();
+        let directory = Path::new(message["manifest_path"].as_str()?).parent()?;
+        Some(TestProgram {
+            directory: directory.to_owned(),
+            // As all packages of this workspace are called.
+            package: directory.file_name()?.to_string_lossy().into_owned(),
+            executable,
+        })
+    };
+    Ok(messages.lines().filter_map(program).collect())
 }
 
 /// Whether a program answers `--version`.

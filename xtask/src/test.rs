@@ -1,14 +1,27 @@
-//! `cargo xtask test`: all tests, by nextest where it is installed.
+//! `cargo xtask test`: all tests, by nextest where it is installed; or those that ask the kernel, on another one.
+
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::engine::Engine;
-use crate::run::{Result, cargo, is_installed, run};
+use crate::run::{Result, cargo, is_installed, root, run, test_programs};
+use crate::vm;
 
 #[derive(Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// The tests of driver-local, in a virtual machine with cgroup v2 only
+    #[arg(long)]
+    vm: bool,
+    /// With --vm: only tests whose name has this in it
+    #[arg(requires = "vm")]
+    filter: Option<String>,
+}
 
-pub(crate) fn main(_: &Arguments) -> Result {
+pub(crate) fn main(arguments: &Arguments) -> Result {
+    if arguments.vm {
+        return virtually(arguments.filter.as_deref());
+    }
     let engine = Engine::of_this_checkout();
     let environment = if engine.is_up() {
         engine.environment()
@@ -30,5 +43,35 @@ pub(crate) fn main(_: &Arguments) -> Result {
             "--tests",
         ])
         .envs(variables()))
+    }
+}
+
+/// Several programs in one machine. It shares nothing: what tests write is forgotten.
+pub(crate) fn virtually(filter: Option<&str>) -> Result {
+    if let Some(reason) = vm::missing() {
+        return Err(reason.into());
+    }
+    let programs = test_programs(["--package", "driver-local", "--lib", "--tests"])?;
+    let directory = programs
+        .first()
+        .map_or_else(root, |program| program.directory.clone());
+    let script = "failed=0; filter=$1; shift; for program; do \"$program\" --test-threads 2 $filter || failed=1; done; exit $failed";
+    let mut command: Vec<String> = ["sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+    command.push(filter.unwrap_or_default().to_owned());
+    command.extend(
+        programs
+            .iter()
+            .map(|program| program.executable.display().to_string()),
+    );
+    let job = vm::Job {
+        command,
+        environment: vec![("DRIVER_REQUIRE_CGROUP2".to_owned(), "1".to_owned())],
+        directory,
+        shared: None,
+        deadline: Duration::from_secs(1200),
+    };
+    match job.run()? {
+        0 => Ok(()),
+        code => Err(format!("tests fail on cgroup v2 (exit code {code})").into()),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         command: arguments.command.clone(),
         environment: Vec::new(),
         directory: std::env::current_dir()?,
-        shared,
+        shared: Some(shared),
         deadline: Duration::from_secs(arguments.deadline),
     }
     .run()
@@ -55,6 +55,7 @@ pub(crate) fn missing() -> Option<String> {
         ("busybox", "--help", "busybox-static"),
         ("modprobe", "--version", "kmod"),
         ("dpkg-deb", "--version", "dpkg"),
+        ("mkfs.ext4", "-V", "e2fsprogs"),
         ("timeout", "--version", "coreutils"),
     ];
     let is_missing =
@@ -68,7 +69,10 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 /// What the initramfs has to load to reach the host's files; the kernel loads the rest by itself.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 9] = [
+    "virtio_blk",
+    "quota_v2",
+    "ext4",
     "virtio_pci",
     "virtio_console",
     "virtio-rng",
@@ -87,6 +91,8 @@ const VARIABLES: [&str; 6] = [
     "RUST_BACKTRACE",
 ];
 
+const DISK_BYTES: u64 = 16 << 30;
+
 const MEMORY_MIB: u32 = 4096;
 
 /// A command to be run in a machine of its own.
@@ -97,8 +103,8 @@ pub(crate) struct Job {
     pub(crate) environment: Vec<(String, String)>,
     /// Where it runs.
     pub(crate) directory: PathBuf,
-    /// The directory in which what it writes is kept.
-    pub(crate) shared: PathBuf,
+    /// The directory in which what it writes is kept, if there is one.
+    pub(crate) shared: Option<PathBuf>,
     /// After which it is given up.
     pub(crate) deadline: Duration,
 }
@@ -114,6 +120,7 @@ impl Job {
         let files = Files::make()?;
         fs::write(files.command(), self.script()?)?;
         initramfs(&kernel, &files)?;
+        files.make_disk()?;
         let status = stream(self.qemu(&kernel, &files))?;
         let code = fs::read_to_string(files.exit_code()).unwrap_or_default();
         // The machine had told it, whatever became of it then.
@@ -129,7 +136,7 @@ impl Job {
         let inherited = VARIABLES
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-        let own = [("TMPDIR".to_owned(), "/run/tmp".to_owned())];
+        let own = [("TMPDIR".to_owned(), "/run/disk/tmp".to_owned())];
         for (name, value) in inherited.chain(own).chain(self.environment.iter().cloned()) {
             script += &format!("export {name}={}\n", quoted(&value));
         }
@@ -156,18 +163,17 @@ impl Job {
             .arg(kernel.image())
             .arg("-initrd")
             .arg(files.initramfs());
-        let places = [
-            ("SHARED", self.shared.clone()),
-            ("MODULES", kernel.modules()),
-            ("COMMAND", files.command()),
-        ];
-        let places = places.map(|(name, place)| format!("{name}={}", place.display()));
         // A panic ends it: to reboot is to leave.
-        let append = format!(
-            "console=ttyS0 quiet panic=-1 cgroup_no_v1=all {}",
-            places.join(" ")
-        );
+        let mut append = "console=ttyS0 quiet panic=-1 cgroup_no_v1=all".to_owned();
+        let shared = self.shared.clone().map(|shared| ("SHARED", shared));
+        let places = [("MODULES", kernel.modules()), ("COMMAND", files.command())];
+        for (name, place) in places.into_iter().chain(shared) {
+            append += &format!(" {name}={}", place.display());
+        }
         qemu.args(["-append", &append]);
+        // Lost with the machine anyway.
+        let disk = "if=virtio,format=raw,cache=unsafe,file=";
+        qemu.arg("-drive").arg(option(disk, &files.disk()));
         qemu.arg("-serial").arg(option("file:", &files.console()));
         qemu.args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
         qemu.args([
@@ -183,11 +189,12 @@ impl Job {
             "-virtfs",
             "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
         ]);
-        let shared = format!(
-            "local,path={},mount_tag=shared,security_model=none,multidevs=remap",
-            self.shared.display()
-        );
-        qemu.args(["-virtfs", &shared]);
+        if let Some(shared) = &self.shared {
+            qemu.arg("-virtfs").arg(option(
+                "local,mount_tag=shared,security_model=none,multidevs=remap,path=",
+                shared,
+            ));
+        }
         qemu
     }
 
@@ -240,9 +247,24 @@ struct Files(PathBuf);
 
 impl Files {
     fn make() -> Result<Self> {
-        let directory = root().join(format!("target/vm/run-{}", std::process::id()));
+        let runs = root().join("target/vm");
+        fs::create_dir_all(&runs)?;
+        remove_abandoned(&runs)?;
+        let directory = runs.join(format!("run-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         Ok(Self(directory))
+    }
+
+    /// An empty file system, which takes room when it is written.
+    fn make_disk(&self) -> Result {
+        fs::File::create(self.disk())?.set_len(DISK_BYTES)?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-O", "quota,project"])
+            .arg(self.disk()))
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.0.join("disk")
     }
 
     fn command(&self) -> PathBuf {
@@ -266,6 +288,19 @@ impl Drop for Files {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Removes the files of runs that were interrupted.
+fn remove_abandoned(runs: &Path) -> Result {
+    for entry in fs::read_dir(runs)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("run-"));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Packs what it takes to reach the host's files.
@@ -299,4 +334,21 @@ fn option(start: &str, path: &Path) -> String {
 fn path(path: &Path) -> Result<&str> {
     path.to_str()
         .ok_or_else(|| format!("{} is not Unicode", path.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_one_word_for_the_shell() {
+        for word in ["", "a b", "it's", "$HOME `id`", "line\nbreak", r"back\slash"] {
+            let script = format!("printf %s {}", quoted(word));
+            let said = Command::new("sh")
+                .args(["-c", &script])
+                .output()
+                .map(|output| output.stdout);
+            assert_eq!(said.ok().as_deref(), Some(word.as_bytes()));
+        }
+    }
 }

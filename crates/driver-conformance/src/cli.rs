@@ -39,6 +39,9 @@ struct Arguments {
     /// Write the results to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Do not measure what operations cost; json and markdown of a whole run have that otherwise
+    #[arg(long)]
+    no_times: bool,
     /// List the cases and run none
     #[arg(long)]
     list: bool,
@@ -136,7 +139,9 @@ fn run(arguments: &Arguments, factories: Vec<Arc<dyn DriverFactory>>) -> io::Res
     let whole = arguments.group.is_empty() && arguments.case.is_none();
     let options = RunOptions {
         jobs: arguments.jobs,
-        measure: whole && matches!(arguments.format, OutputFormat::Json | OutputFormat::Markdown),
+        measure: whole
+            && !arguments.no_times
+            && matches!(arguments.format, OutputFormat::Json | OutputFormat::Markdown),
     };
     let progress = ProgressLine::new(factories.len() * cases.len());
     let mut drivers = Vec::new();

@@ -1,7 +1,7 @@
 //! The conformance suite on this machine's kernel: `cargo test -p driver-local --test conformance -- --help`.
 //!
-//! The state is that of `DRIVER_CONFORMANCE_LOCAL_STATE`, else a directory of this process. The driver is reported as
-//! `DRIVER_CONFORMANCE_LOCAL_NAME` says, else as `local`: one report can have several users' drivers. What the suite counts as left behind
+//! The state is that of `DRIVER_CONFORMANCE_LOCAL_STATE`, else a directory of this process; the driver's name in the report is
+//! that of `DRIVER_CONFORMANCE_LOCAL_NAME`, else `local`. What the suite counts as left behind
 //! is looked for in the kernel and the file system, not asked of the driver.
 #![allow(
     clippy::unwrap_used,
@@ -23,11 +23,10 @@ fn main() -> ExitCode {
     let own = state.is_none().then(|| tempfile::tempdir().unwrap());
     let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
     let name = std::env::var("DRIVER_CONFORMANCE_LOCAL_NAME").unwrap_or_else(|_| "local".to_owned());
-    let factory = LocalFactory {
+    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory {
         name,
         state: state.clone(),
-    };
-    let verdict = driver_conformance::main(vec![Arc::new(factory)]);
+    })]);
     drop(own);
     remove_bridges(&state);
     verdict

@@ -1,11 +1,14 @@
 #!/bin/busybox sh
 # The first process of the machine of `cargo xtask vm`: from its initramfs to the files of the host.
 #
-# The root is an overlay: below, the host's files, shared read-only; above, memory. A share that can be written lies over
-# it at $SHARED. /run is a tmpfs, on which overlays can be made in turn. Cgroups are as systemd has them: version 2 with all
-# controllers, mount points shared between namespaces. $SHARED, $MODULES and $COMMAND are of the kernel's command line.
+# The root is an overlay: below, the host's files, shared read-only; above, memory. Over it lie a share that can be written,
+# at $SHARED, if that is set, and an empty disk at /run/disk: overlays cannot be made on an overlay. Cgroups are as systemd
+# has them: version 2 with all controllers; so are mount points, shared between namespaces. $SHARED, $MODULES and $COMMAND
+# are of the kernel's command line.
 set -e
 b() { /bin/busybox "$@"; }
+# Where something fails, what it said is the end of the console.
+trap 'b poweroff -f' EXIT
 
 b mkdir -p /proc /dev /host /top /new
 b mount -t devtmpfs dev /dev
@@ -25,9 +28,11 @@ b mount --move /dev dev
 b mkdir -p dev/pts dev/shm
 b mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts dev/pts
 b mount -t tmpfs shm dev/shm
-b mount -t tmpfs -o mode=755,size=8g run run
-b mkdir -m 1777 run/tmp
-b mount -t 9p -o "cache=none,$share" shared ".$SHARED"
+b mount -t tmpfs -o mode=755 run run
+b mkdir run/disk
+b mount -t ext4 -o prjquota dev/vda run/disk
+b mkdir -m 1777 run/disk/tmp
+if [ -n "$SHARED" ]; then b mount -t 9p -o "cache=none,$share" shared ".$SHARED"; fi
 # Where the kernel looks for modules that it needs later.
 b mkdir -p lib/modules
 b mount --bind ".$MODULES" lib/modules

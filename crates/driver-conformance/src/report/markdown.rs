@@ -133,7 +133,13 @@ fn behaviour(text: &mut String, drivers: &[&DriverReport]) {
     }
 }
 
+/// Of the drivers whose operations were measured.
 fn times(text: &mut String, drivers: &[&DriverReport]) {
+    let is_measured = |driver: &&DriverReport| {
+        let details = driver.details.as_ref();
+        details.is_some_and(|details| !details.timings.is_empty())
+    };
+    let drivers: Vec<_> = drivers.iter().copied().filter(is_measured).collect();
     let timings = |driver: &DriverReport| -> BTreeMap<String, Timing> {
         let timings = driver.details.iter().flat_map(|details| details.timings.clone());
         timings.map(|timing| (timing.operation.clone(), timing)).collect()
@@ -146,7 +152,7 @@ fn times(text: &mut String, drivers: &[&DriverReport]) {
         return;
     }
     text.push_str("\n## Times\n\nMedian of an operation in milliseconds, one call at a time, on the machine of the run.\n\n");
-    head(text, "operation", drivers);
+    head(text, "operation", &drivers);
     for operation in operations {
         let cells: Vec<_> = columns
             .iter()

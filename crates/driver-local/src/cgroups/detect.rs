@@ -12,8 +12,8 @@ const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices"
 /// The controllers of version 2 without which it is of no use.
 const V2_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// Where this process goes in a group of its own, so that groups below that can have controllers.
-const LEAF: &str = "driver-local-main";
+/// Where processes go that are in the way of groups below theirs: what Docker in Docker and Podman call it.
+const LEAF: &str = "init";
 
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,7 @@ fn choose(hierarchies: &[Hierarchy], own: &str) -> Cgroups {
             Err(reason) => reasons.push(reason),
         }
     }
-    reasons.push(
-        "no controller of version 1 can be written; run the driver as root, or on cgroup v2 with a delegated group".to_owned(),
-    );
+    reasons.push("no controller of version 1 can be written".to_owned());
     let reason = reasons.join("; ");
     Cgroups::None { reason }
 }
@@ -142,16 +140,26 @@ fn available(hierarchy: &Hierarchy) -> Vec<&'static str> {
 /// Root uses the root of the mount. Others use the group above their own: a group with processes cannot have controllers
 /// below it (except the root of the host), so what was delegated to them has to have a leaf in which they run. Who is alone
 /// in the delegated group itself makes that leaf and moves there.
+///
+/// In a container the root of the mount may be the group of all its processes. They are taken into a leaf.
 fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str]) -> Result<V2, String> {
     let own = own.and_then(|own| own.strip_prefix(hierarchy.root.trim_end_matches('/')));
     let own = own.unwrap_or_default().trim_matches('/');
     let above = own.rsplit_once('/').map_or("", |(above, _)| above);
-    let mut prepared = V2::prepare(&hierarchy.point, controllers);
+    let root = &hierarchy.point;
+    // The root of the host has no type. Not left to a refusal: controllers of threads are enabled beside processes, and
+    // then nothing can be below.
+    let is_in_the_way = own.is_empty() && root.join("cgroup.type").exists();
+    let vacated = match is_in_the_way {
+        true => files::vacate(root, LEAF),
+        false => Ok(()),
+    };
+    let mut prepared = vacated.and_then(|()| V2::prepare(root, controllers));
     if prepared.is_err() && !above.is_empty() {
-        prepared = V2::prepare(&hierarchy.point.join(above), controllers);
+        prepared = V2::prepare(&root.join(above), controllers);
     }
     if prepared.is_err() && !own.is_empty() {
-        let own = hierarchy.point.join(own);
+        let own = root.join(own);
         prepared = prepared.or_else(|error| match make_room(&own, std::process::id()) {
             Ok(()) => V2::prepare(&own, controllers),
             // What was refused first is what to tell.
@@ -160,8 +168,8 @@ fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str
     }
     prepared.map_err(|error| {
         format!(
-            "cgroup v2 is not delegated to this process ({error}); run as root, as a systemd service with `Delegate=yes`, \
-             or by `systemd-run --user --scope -p Delegate=yes`"
+            "cgroup v2 is not delegated to this process ({error}); run as root (in a container: a privileged one), as a systemd \
+             service with `Delegate=yes`, or by `systemd-run --user --scope -p Delegate=yes`"
         )
     })
 }

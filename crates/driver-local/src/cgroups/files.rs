@@ -12,6 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a group may be busy: the kernel lets go of a killed process soon, but not at once.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 
+/// How often a group is looked at that is to be empty.
+const VACATE_ROUNDS: u32 = 100;
+/// The processes of a group.
+const PROCESSES: &str = "cgroup.procs";
+
 /// Writes a value. The error names the file.
 pub(super) fn write(directory: &Path, file: &str, value: impl ToString) -> io::Result<()> {
     let path = directory.join(file);
@@ -65,6 +70,32 @@ pub(super) fn await_keyed(path: &Path, key: &str, wanted: u64, limit: Duration) 
     }
 }
 
+/// Takes all processes of a group of version 2 into a leaf below it. Limits stay: those of a group hold for all below.
+pub(super) fn vacate(group: &Path, leaf: &str) -> io::Result<()> {
+    let leaf = group.join(leaf);
+    make(&leaf)?;
+    // Again: who is made meanwhile begins where its parent was.
+    for _ in 0..VACATE_ROUNDS {
+        let processes = read(group, PROCESSES)?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        for process in processes.lines() {
+            // One that this process cannot see; written, it would be this process.
+            if process == "0" {
+                break;
+            }
+            match fs::write(leaf.join(PROCESSES), process) {
+                // It has ended.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => {}
+                written => written.map_err(|error| named(&leaf, &error))?,
+            }
+        }
+    }
+    let message = format!("{}: processes of others are in it", group.display());
+    Err(io::Error::new(ErrorKind::ResourceBusy, message))
+}
+
 /// Removes a group and those below it. Where processes are in them, `kill` is to end them all. A group that is not there
 /// is removed.
 pub(super) fn remove(directory: &Path, kill: &impl Fn()) -> io::Result<()> {
@@ -99,7 +130,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
 /// Kills whoever is in a group now, and in those below it.
 pub(super) fn kill(directory: &Path) {
     below(directory).iter().for_each(|below| kill(below));
-    let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let pids = fs::read_to_string(directory.join(PROCESSES)).unwrap_or_default();
     for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
         // It may have ended meanwhile.
         let _ = kill_process(pid, Signal::KILL);

@@ -48,7 +48,8 @@ impl V2 {
         let of = |name: &str| match self.has(name) {
             true => Support::native(),
             false => Support::none(format!(
-                "cgroup v2 has no controller {name}; boot the kernel with cgroup_enable={name}, or use one that has it"
+                "cgroup v2 has no controller {name} here; boot the kernel with cgroup_enable={name}, or have the group \
+                 above pass it on"
             )),
         };
         let swap = self.own.join("memory.swap.max").exists();
