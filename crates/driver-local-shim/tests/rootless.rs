@@ -6,11 +6,13 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::{Place, Shim, skipped, until};
 use driver_local_shim::{
-    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, Report, Sandbox, Task, UserNamespace, encode,
+    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, RemoveTask, Report, Sandbox, Task, UserNamespace,
+    encode,
 };
 use rstest::rstest;
 
@@ -118,6 +120,50 @@ fn a_held_root() {
     );
     shim.socket.shutdown(std::net::Shutdown::Both).unwrap();
     assert!(shim.child.wait().unwrap().success());
+}
+
+/// What the users of containers have made, with directories that are closed to all others.
+#[test]
+fn files_of_mapped_ids_are_removed() {
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let tree = place.temp.path().join("tree");
+    for (path, owner) in [("", USER), ("a", 100_999), ("a/b", 100_000), ("a/b/c", 100_999)] {
+        let path = tree.join(path);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+    }
+    let remove = |count| {
+        let map = |inside, outside, count| IdMap {
+            inside,
+            outside,
+            count,
+        };
+        let ids = vec![map(0, USER, 1), map(1, 100_000, count)];
+        let user = UserNamespace {
+            uids: ids.clone(),
+            gids: ids,
+            by_helpers: false,
+        };
+        let mut shim = Shim::spawn(Task::Remove(Box::new(RemoveTask {
+            user,
+            directory: place.text(""),
+            name: "tree".to_owned(),
+        })));
+        let report = shim.report();
+        assert_eq!(shim.child.wait().unwrap().success(), report == Report::Ready);
+        report
+    };
+    // The rights end with the ids: those of 100999 are not of this namespace.
+    let refused = remove(10);
+    assert!(matches!(refused, Report::Failed { .. }), "{refused:?}");
+    assert!(tree.join("a/b/c/file").exists());
+    assert_eq!(remove(1000), Report::Ready);
+    assert!(!tree.exists());
 }
 
 trait As {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use driver_local_shim::{HoldTask, IdMap, NetworkNamespace, Report, Root, Sandbox, Task, UserNamespace};
 use driver_types::{Capabilities, Capability as C, SecurityOptions, Support};
@@ -14,6 +15,9 @@ use crate::shim::Shim;
 
 /// Where the programs that map granted ids are looked for, as the shim does.
 const PATHS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// How long an attempt may take: much longer than it does.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The ids that Linux distributions use, `nobody` included.
 const ALL_IDS: u64 = 65_536;
@@ -196,7 +200,7 @@ fn try_out(shim: &Shim, layout: &Layout, namespace: &UserNamespace) -> Result<()
         mounts: Vec::new(),
         shm_bytes: 0,
     };
-    match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox }))) {
+    match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox })), Some(ATTEMPT_LIMIT)) {
         Ok(Report::Ready) => Ok(()),
         Ok(Report::Failed { message, .. }) => Err(message),
         Ok(Report::Started { .. }) => Err("the shim answered another question".to_owned()),

@@ -16,6 +16,7 @@ mod logs;
 mod loopback;
 mod oom;
 mod process;
+mod remove;
 mod root;
 mod run;
 mod server;

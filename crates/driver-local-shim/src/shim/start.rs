@@ -10,7 +10,7 @@ use nix::sys::signal::SigSet;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 
-use crate::{exec, hold, run, sys};
+use crate::{exec, hold, remove, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     // The exec guard, which an exec's process becomes, starts its second half from this very program.
@@ -52,6 +52,7 @@ fn take_task(driver: OwnedFd) -> ExitCode {
         Ok(Task::Run(task)) => run::run(*task, driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Hold(task)) => hold::hold(&task, &driver),
+        Ok(Task::Remove(task)) => remove::remove(&task, &driver),
         Err(error) => {
             let report = Report::Failed {
                 stage: Stage::Prepare,
