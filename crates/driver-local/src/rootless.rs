@@ -70,6 +70,17 @@ impl Rootless {
         })
     }
 
+    /// What becomes of the owners of files that the driver itself writes and reads, outside of the namespace.
+    pub(crate) fn owners(&self) -> &'static str {
+        match &self.one_id {
+            Some(_) => "all files belong to the one id, whatever an archive says",
+            None => {
+                "files of an archive belong to root of the container, and what another of its users has closed to others \
+                 cannot be reached from outside"
+            }
+        }
+    }
+
     /// What a user namespace takes from what the driver can do.
     pub(crate) fn reduce(&self, capabilities: Capabilities) -> Capabilities {
         let ids: u64 = self.namespace.uids.iter().map(|map| u64::from(map.count)).sum();
@@ -86,6 +97,8 @@ impl Rootless {
         let own = "they hold in the container's user namespace, not for what is the host's, as its clock";
         capabilities
             .with(C::User, user)
+            .with(C::Copy, Support::emulated(self.owners()))
+            .with(C::ImportImage, Support::emulated(self.owners()))
             .with(C::LinuxCapabilities, Support::emulated(own))
             .with(
                 C::DiskLimit,

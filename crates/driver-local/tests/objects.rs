@@ -10,8 +10,8 @@ use std::path::Path;
 use bytes::Bytes;
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
-    ByteStream, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ImportOptions, LogFrame,
-    LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
+    ByteStream, Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ImportOptions,
+    LogFrame, LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -48,9 +48,20 @@ impl Fixture {
     }
 
     async fn create(&self, script: &str) -> String {
+        let mut security = SecurityOptions::default().read_only(false);
+        // Without root there may be one user only, whose the files are.
+        if self
+            .driver
+            .capabilities()
+            .await
+            .unwrap()
+            .supports(Capability::User)
+        {
+            security = security.user("0");
+        }
         let config = ContainerConfig::new("session", IMAGE)
             .command(["/bin/sh", "-c", script])
-            .security(SecurityOptions::default().read_only(false).user("0"));
+            .security(security);
         self.driver.create_container(&config).await.unwrap().id
     }
 
