@@ -18,6 +18,8 @@ pub mod log;
 mod message;
 mod process;
 pub mod record;
+#[cfg(target_os = "linux")]
+mod remove;
 mod sandbox;
 mod task;
 
@@ -25,7 +27,9 @@ mod task;
 pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
 pub use message::{MAX_MESSAGE, decode, encode};
 pub use process::{Bpf, Identity, Process};
+#[cfg(target_os = "linux")]
+pub use remove::{names_in, remove_all};
 pub use sandbox::{
     Cgroup, IdMap, Mount, MountSource, NetworkNamespace, Root, Sandbox, UserNamespace, Writable,
 };
-pub use task::{AdoptTask, ExecTask, HoldTask, LogPolicy, Report, RunTask, Stage, Task};
+pub use task::{AdoptTask, ExecTask, HoldTask, LogPolicy, RemoveTask, Report, RunTask, Stage, Task};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cgroup, Process, Sandbox};
+use crate::{Cgroup, Process, Sandbox, UserNamespace};
 
 /// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Task {
     Exec(Box<ExecTask>),
     /// Make the root file system of a container that does not run, and hold it until the socket is closed.
     Hold(Box<HoldTask>),
+    /// Remove a directory in which are files of the ids of a user namespace.
+    Remove(Box<RemoveTask>),
     /// Go on where the shim of a run was killed: with a container that lives, or with what there is to tell of its end.
     Adopt(Box<AdoptTask>),
     /// Fork shims, until the socket is closed: every further byte on it has a socket with it, which is the one of a new
@@ -100,6 +102,17 @@ pub struct HoldTask {
     pub sandbox: Sandbox,
 }
 
+/// Something to remove. Only who may act for all its owners can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveTask {
+    /// The namespace with the ids of the owners.
+    pub user: UserNamespace,
+    /// The directory above.
+    pub directory: String,
+    /// What is removed, with all that is in it; one name.
+    pub name: String,
+}
+
 /// What the shim answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
@@ -112,7 +125,7 @@ pub enum Report {
         init_start_time: u64,
     },
     /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Adopt: the container had
-    /// ended; its end is in the journal.
+    /// ended; its end is in the journal. Remove: nothing is there any more.
     Ready,
     /// Hold: the root is there, as the root directory of this process.
     Holding {

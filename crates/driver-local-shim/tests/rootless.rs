@@ -5,16 +5,26 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::{Place, Shim, skipped, until};
+use common::{Place, Shim, lacks_busybox, skipped, until};
 use driver_local_shim::{
-    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, Report, Sandbox, Task, UserNamespace,
+    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, RemoveTask, Report, Sandbox, Task, UserNamespace,
 };
 use rstest::rstest;
 
-/// `nobody` runs the shim.
-const USER: u32 = 65534;
+/// Who runs the shim: the caller, or for root `nobody`.
+fn user() -> u32 {
+    let own = nix::unistd::geteuid();
+    if own.is_root() { 65534 } else { own.as_raw() }
+}
+
+fn group() -> u32 {
+    let own = nix::unistd::getegid();
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root { 65534 } else { own.as_raw() }
+}
 
 fn place() -> Place {
     let place = Place::new();
@@ -23,7 +33,7 @@ fn place() -> Place {
 }
 
 fn own(path: &Path) {
-    std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+    std::os::unix::fs::lchown(path, Some(user()), Some(group())).unwrap();
     if path.is_dir() && !path.is_symlink() {
         fs::read_dir(path)
             .unwrap()
@@ -33,15 +43,15 @@ fn own(path: &Path) {
 }
 
 fn sandbox(place: &Place) -> Sandbox {
-    let map = IdMap {
+    let map = |outside| IdMap {
         inside: 0,
-        outside: USER,
+        outside,
         count: 1,
     };
     Sandbox {
         user: Some(UserNamespace {
-            uids: vec![map],
-            gids: vec![map],
+            uids: vec![map(user())],
+            gids: vec![map(group())],
             by_helpers: false,
         }),
         ..place.sandbox()
@@ -49,12 +59,12 @@ fn sandbox(place: &Place) -> Sandbox {
 }
 
 fn spawn(task: Task) -> Shim {
-    Shim::idle_as(USER).with(&task)
+    Shim::idle_as(user()).with(&task)
 }
 
 #[rstest]
 fn a_run(#[values(true, false)] init: bool, #[values(true, false)] writable: bool) {
-    if skipped() {
+    if lacks_busybox() {
         return;
     }
     let place = place();
@@ -81,7 +91,7 @@ fn a_run(#[values(true, false)] init: bool, #[values(true, false)] writable: boo
     ended.code(5);
     let rest = ended
         .out
-        .strip_prefix("0\n         0      65534          1\n")
+        .strip_prefix(&format!("0\n         0 {:10}          1\n", user()))
         .unwrap_or_else(|| panic!("{ended:?}"));
     let written = if writable { "written\n" } else { "" };
     assert_eq!(
@@ -93,7 +103,7 @@ fn a_run(#[values(true, false)] init: bool, #[values(true, false)] writable: boo
 
 #[test]
 fn a_held_root() {
-    if skipped() {
+    if lacks_busybox() {
         return;
     }
     let place = place();
@@ -105,7 +115,7 @@ fn a_held_root() {
     // As the driver would see it, who is not root either.
     let seen = std::process::Command::new("/bin/busybox")
         .args(["cat", &format!("{root}/etc/group")])
-        .uid_and_gid(USER)
+        .uid_and_gid(user())
         .output()
         .unwrap();
     assert_eq!(
@@ -117,6 +127,50 @@ fn a_held_root() {
     assert!(shim.child.wait().unwrap().success());
 }
 
+/// What the users of containers have made, with directories that are closed to all others.
+#[test]
+fn files_of_mapped_ids_are_removed() {
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let tree = place.temp.path().join("tree");
+    for (path, owner) in [("", user()), ("a", 100_999), ("a/b", 100_000), ("a/b/c", 100_999)] {
+        let path = tree.join(path);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+    }
+    let remove = |count| {
+        let map = |inside, outside, count| IdMap {
+            inside,
+            outside,
+            count,
+        };
+        let ids = vec![map(0, user(), 1), map(1, 100_000, count)];
+        let user = UserNamespace {
+            uids: ids.clone(),
+            gids: ids,
+            by_helpers: false,
+        };
+        let mut shim = Shim::spawn(Task::Remove(Box::new(RemoveTask {
+            user,
+            directory: place.text(""),
+            name: "tree".to_owned(),
+        })));
+        let report = shim.report();
+        assert_eq!(shim.child.wait().unwrap().success(), report == Report::Ready);
+        report
+    };
+    // The rights end with the ids: those of 100999 are not of this namespace.
+    let refused = remove(10);
+    assert!(matches!(refused, Report::Failed { .. }), "{refused:?}");
+    assert!(tree.join("a/b/c/file").exists());
+    assert_eq!(remove(1000), Report::Ready);
+    assert!(!tree.exists());
+}
+
 trait As {
     fn uid_and_gid(&mut self, id: u32) -> &mut Self;
 }
@@ -124,13 +178,16 @@ trait As {
 impl As for std::process::Command {
     fn uid_and_gid(&mut self, id: u32) -> &mut Self {
         use std::os::unix::process::CommandExt;
-        self.uid(id).gid(id)
+        if nix::unistd::geteuid().is_root() {
+            self.uid(id).gid(id);
+        }
+        self
     }
 }
 
 #[rstest]
 fn an_exec(#[values(true, false)] init: bool) {
-    if skipped() {
+    if lacks_busybox() {
         return;
     }
     let place = place();

@@ -21,6 +21,7 @@ use crate::lock::FileLock;
 use crate::names::Names;
 use crate::networks::Networks;
 use crate::options::LocalOptions;
+use crate::remover::Remover;
 use crate::rootless::{self, Rootless};
 use crate::shim::Shim;
 use crate::volumes::Volumes;
@@ -63,6 +64,13 @@ impl Core {
         let shim = Shim::load().map_err(|error| DriverError::internal(error.to_string()))?;
         let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
         let rootless = Rootless::look(&shim, &layout);
+        let layout = match &rootless {
+            Some(rootless) if rootless.one_id.is_none() => layout.with_remover(Remover {
+                shim: shim.clone(),
+                user: rootless.namespace.clone(),
+            }),
+            _ => layout,
+        };
         let host = Host::probe(&cgroups, &layout, rootless.clone());
         let owner: Arc<str> = options.owner.as_str().into();
         let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));

@@ -1,7 +1,7 @@
 //! `create_container`: check everything first, then build a directory and rename it into place.
 
 use std::fs::{self, DirBuilder};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
@@ -247,19 +247,32 @@ struct Draft {
 impl Draft {
     fn begin(core: &Arc<Core>, id: &str) -> Result<Self> {
         let dir = core.layout.unfinished(id);
-        let make = || {
-            DirBuilder::new().mode(0o711).create(dir.path())?;
-            FileLock::try_acquire(&dir.lock())
-        };
-        let lock = make().map_err(|error| unwritable(&error))?;
+        let lock = Self::make(&dir).map_err(|error| unwritable(&error))?;
         Ok(Self {
             core: Arc::clone(core),
             dir,
             id: id.to_owned(),
             name: None,
             request_id: None,
-            lock,
+            lock: Some(lock),
         })
+    }
+
+    /// The directory with its lock. A sweep that comes between the two takes the directory for one of a dead maker: then it is
+    /// made again.
+    fn make(dir: &ContainerDir) -> std::io::Result<FileLock> {
+        loop {
+            match DirBuilder::new().mode(0o711).create(dir.path()) {
+                // The sweep has its lock, and is about to take it away. The id is random, so it is nobody else's.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => std::thread::yield_now(),
+                made => made?,
+            }
+            match FileLock::try_acquire(&dir.lock()) {
+                Ok(Some(lock)) if dir.lock().exists() => return Ok(lock),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
     }
 
     async fn finish(mut self, core: &Arc<Core>, spec: Spec) -> Result<Unclaimed> {

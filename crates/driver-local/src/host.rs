@@ -136,18 +136,20 @@ impl Host {
             .with(C::Snapshot, self.snapshots())
     }
 
+    /// A snapshot of a container that runs wants it frozen; and without root not every file can be read.
     fn snapshots(&self) -> Support {
-        match self
-            .held
-            .freezer
-            .reason
+        let frozen = &self.held.freezer;
+        let running = frozen.reason.as_ref().filter(|_| !frozen.is_supported()).map(|reason| {
+            format!("a container that runs goes on meanwhile, and what it writes then may be missing: {reason}")
+        });
+        let closed = self
+            .rootless
             .as_ref()
-            .filter(|_| !self.held.freezer.is_supported())
-        {
-            None => Support::native(),
-            Some(reason) => Support::emulated(format!(
-                "a container that runs goes on meanwhile, and what it writes then may be missing: {reason}"
-            )),
+            .map(|rootless| rootless.owners().to_owned());
+        let reasons: Vec<String> = running.into_iter().chain(closed).collect();
+        match reasons.is_empty() {
+            true => Support::native(),
+            false => Support::emulated(reasons.join("; ")),
         }
     }
 

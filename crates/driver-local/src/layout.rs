@@ -4,13 +4,17 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::lock::FileLock;
+use crate::remover::Remover;
 
 /// The paths of a state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
+    /// Removes what other ids than the driver's own have there.
+    remover: Option<Arc<Remover>>,
 }
 
 /// The paths of one container.
@@ -24,7 +28,21 @@ impl Layout {
     pub(crate) const VERSION: &str = "1\n";
 
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            remover: None,
+        }
+    }
+
+    /// The same, in which there are files of the users of containers.
+    pub(crate) fn with_remover(self, remover: Remover) -> Self {
+        let remover = Some(Arc::new(remover));
+        Self { remover, ..self }
+    }
+
+    /// Who can remove what the driver itself may not.
+    pub(crate) fn remover(&self) -> Option<&Remover> {
+        self.remover.as_deref()
     }
 
     /// Makes the directories that are missing, and checks the version. Root's can be passed through by the users of its

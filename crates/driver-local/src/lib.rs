@@ -55,6 +55,7 @@ mod query;
 mod ready;
 mod reap;
 mod recover;
+mod remover;
 mod rootfs;
 mod rootless;
 mod seccomp;

@@ -9,9 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -201,55 +199,7 @@ impl Place {
 
     /// Removes what is there, a directory with all that is in it. Nothing there is fine.
     pub(crate) fn remove_all(&self) -> io::Result<()> {
-        if unlinked(&self.parent, &self.name)? {
-            return Ok(());
-        }
-        let top = self.open_to_empty()?;
-        let mut number = 0;
-        loop {
-            let names = names_in(&top)?;
-            if names.is_empty() {
-                return removed(&self.parent, &self.name);
-            }
-            for name in names {
-                if !unlinked(&top, &name)? {
-                    let directory = Self::new(top.try_clone()?, &name).ok_or(Errno::INVAL)?;
-                    directory.flatten(&top, &mut number)?;
-                }
-            }
-        }
-    }
-
-    /// Removes the directory that is there, and moves those in it up into `top`: so a tree of any depth is removed with
-    /// three open files and without recursion. Whoever made the tree may have made it deep to stop us.
-    fn flatten(&self, top: &OwnedFd, number: &mut u64) -> io::Result<()> {
-        let directory = self.open_to_empty()?;
-        for name in names_in(&directory)? {
-            while !unlinked(&directory, &name)? {
-                *number += 1;
-                let new = format!(".{number}");
-                let flags = RenameFlags::NOREPLACE;
-                match rustix::fs::renameat_with(&directory, &name, top, &new, flags) {
-                    Ok(()) | Err(Errno::NOENT) => break,
-                    Err(Errno::EXIST) => {}
-                    // Of a tree that is not ours: its directory may not be written to.
-                    Err(Errno::ACCESS) => {
-                        let child = Self::new(directory.try_clone()?, &name).ok_or(Errno::INVAL)?;
-                        drop(child.open_to_empty()?);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        removed(&self.parent, &self.name)
-    }
-
-    /// Opens a directory whose entries are to be removed. Its permissions may forbid that; root does not need them.
-    fn open_to_empty(&self) -> io::Result<OwnedFd> {
-        if !rustix::process::geteuid().is_root() {
-            self.chmod(Mode::RWXU)?;
-        }
-        self.open(OFlags::RDONLY | OFlags::DIRECTORY)
+        driver_local_shim::remove_all(&self.parent, &self.name)
     }
 
     /// Sets the owner; a symbolic link's own. Clears the set-user-id bits and file capabilities: do it first.
@@ -333,35 +283,7 @@ impl Place {
     }
 }
 
-/// Removes a name that is no directory; `false`: it is one. Nothing there is fine.
-fn unlinked(directory: &OwnedFd, name: &OsStr) -> io::Result<bool> {
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::ISDIR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Removes an empty directory. Nothing there is fine.
-fn removed(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The names in an open directory, without `.` and `..`.
-pub(crate) fn names_in(directory: impl AsFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
+pub(crate) use driver_local_shim::names_in;
 
 /// The path of what a descriptor has open, for calls that refuse one of `O_PATH`.
 pub(crate) fn by_descriptor(file: impl AsFd) -> String {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use driver_local_shim::{HoldTask, IdMap, NetworkNamespace, Report, Root, Sandbox, Task, UserNamespace};
 use driver_types::{Capabilities, Capability as C, SecurityOptions, Support};
@@ -14,6 +15,9 @@ use crate::shim::Shim;
 
 /// Where the programs that map granted ids are looked for, as the shim does.
 const PATHS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// How long an attempt may take: much longer than it does.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// The ids that Linux distributions use, `nobody` included.
 const ALL_IDS: u64 = 65_536;
@@ -66,6 +70,17 @@ impl Rootless {
         })
     }
 
+    /// What becomes of the owners of files that the driver itself writes and reads, outside of the namespace.
+    pub(crate) fn owners(&self) -> &'static str {
+        match &self.one_id {
+            Some(_) => "all files belong to the one id, whatever an archive says",
+            None => {
+                "files of an archive belong to root of the container, and what another of its users has closed to others \
+                 cannot be reached from outside"
+            }
+        }
+    }
+
     /// What a user namespace takes from what the driver can do.
     pub(crate) fn reduce(&self, capabilities: Capabilities) -> Capabilities {
         let ids: u64 = self.namespace.uids.iter().map(|map| u64::from(map.count)).sum();
@@ -82,6 +97,8 @@ impl Rootless {
         let own = "they hold in the container's user namespace, not for what is the host's, as its clock";
         capabilities
             .with(C::User, user)
+            .with(C::Copy, Support::emulated(self.owners()))
+            .with(C::ImportImage, Support::emulated(self.owners()))
             .with(C::LinuxCapabilities, Support::emulated(own))
             .with(
                 C::DiskLimit,
@@ -196,7 +213,7 @@ fn try_out(shim: &Shim, layout: &Layout, namespace: &UserNamespace) -> Result<()
         mounts: Vec::new(),
         shm_bytes: 0,
     };
-    match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox }))) {
+    match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox })), Some(ATTEMPT_LIMIT)) {
         Ok(Report::Holding { .. }) => Ok(()),
         Ok(Report::Failed { message, .. }) => Err(message),
         Ok(Report::Started { .. } | Report::Ready) => Err("the shim answered another question".to_owned()),

@@ -21,9 +21,6 @@ use tokio::net::UnixStream;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 
-/// How long an attempt may take: much longer than it does.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
-
 /// The shim, ready to be started. A clone is another handle on the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Shim {
@@ -78,14 +75,14 @@ impl Shim {
         })
     }
 
-    /// Has a shim do a task, and ends it after its first report. Blocks, for milliseconds.
+    /// Has a shim do a task, and ends it after its first report. Blocks until then, or for `limit`.
     ///
     /// # Errors
     ///
     /// As of [`spawn`](Self::spawn) and of [`report`](ShimProcess::report); `WouldBlock` where there is none in time.
-    pub(crate) fn attempt(&self, task: &Task) -> io::Result<Report> {
+    pub(crate) fn attempt(&self, task: &Task, limit: Option<Duration>) -> io::Result<Report> {
         let (mut child, mut socket) = execute(&self.program)?;
-        socket.set_read_timeout(Some(ATTEMPT_LIMIT))?;
+        socket.set_read_timeout(limit)?;
         let sent = socket.write_all(&driver_local_shim::encode(task));
         let report = sent.and_then(|()| driver_local_shim::decode(&mut socket));
         // The end of the socket is that of its work.

@@ -61,7 +61,13 @@ fn delete(layout: &Layout, name: &str) -> io::Result<()> {
     let trash = Root::open(&layout.trash())?;
     let place = Place::new(trash.dir(Path::new("/"))?, name.as_ref());
     let place = place.ok_or(io::ErrorKind::InvalidInput)?;
-    place.remove_all().map_err(|error| {
+    let mut removed = place.remove_all();
+    if let (Err(error), Some(remover)) = (&removed, layout.remover())
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        removed = remover.remove(&layout.trash(), name);
+    }
+    removed.map_err(|error| {
         let path = layout.trash().join(name);
         let path = path.display();
         let message = if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {

@@ -10,8 +10,8 @@ use std::path::Path;
 use bytes::Bytes;
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
-    ByteStream, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ImportOptions, LogFrame,
-    LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
+    ByteStream, Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec,
+    ImportOptions, LogFrame, LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -20,7 +20,7 @@ const IMAGE: &str = "test/busybox:1";
 /// A driver with an image of busybox.
 struct Fixture {
     driver: LocalDriver,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -41,16 +41,24 @@ impl Fixture {
         }
         let image = ImportOptions::new(IMAGE);
         driver.import_image(&image, root_tar(busybox)).await.unwrap();
-        Some(Self {
-            driver,
-            _state: state,
-        })
+        Some(Self { driver, state })
     }
 
     async fn create(&self, script: &str) -> String {
+        let mut security = SecurityOptions::default().read_only(false);
+        // Without root there may be one user only, whose the files are.
+        if self
+            .driver
+            .capabilities()
+            .await
+            .unwrap()
+            .supports(Capability::User)
+        {
+            security = security.user("0");
+        }
         let config = ContainerConfig::new("session", IMAGE)
             .command(["/bin/sh", "-c", script])
-            .security(SecurityOptions::default().read_only(false).user("0"));
+            .security(security);
         self.driver.create_container(&config).await.unwrap().id
     }
 
@@ -76,6 +84,9 @@ fn root_tar(busybox: Bytes) -> ByteStream {
     for directory in ["bin/", "data/"] {
         tar.append_data(&mut header.clone(), directory, &[][..]).unwrap();
     }
+    let mut open = header.clone();
+    open.set_mode(0o1777);
+    tar.append_data(&mut open, "open/", &[][..]).unwrap();
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(busybox.len() as u64);
     tar.append_data(&mut header, "bin/busybox", busybox.as_ref())
@@ -83,7 +94,7 @@ fn root_tar(busybox: Bytes) -> ByteStream {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_size(0);
-    for name in ["sh", "sleep", "cat", "echo"] {
+    for name in ["sh", "sleep", "cat", "echo", "mkdir"] {
         tar.append_link(&mut header.clone(), format!("bin/{name}"), "busybox")
             .unwrap();
     }
@@ -193,5 +204,48 @@ async fn a_follow_ends_at_its_time() {
     };
     let follow = driver.stream_logs(&id, &options).await.unwrap();
     let _frames: Vec<LogFrame> = follow.map(|frame| frame.unwrap()).collect().await;
+    fixture.remove(&id).await;
+}
+
+/// Also without root, where files of the container's users are not the driver's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_closed_to_all_others_is_removed_with_the_container() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let script = "mkdir -m 700 /open/a /open/a/b && echo x > /open/a/b/file";
+    let config = ContainerConfig::new("session", IMAGE)
+        .command(["/bin/sh", "-c", script])
+        .security(SecurityOptions::default().read_only(false));
+    let driver = &fixture.driver;
+    let id = driver.create_container(&config).await.unwrap().id;
+    driver.start_container(&id).await.unwrap();
+    let exit = driver.wait_container(&id, WaitCondition::Exited).await.unwrap();
+    assert_eq!(exit.exit_code, Some(0), "{exit:?}");
+    fixture.remove(&id).await;
+    // It empties the trash, and fails where it cannot.
+    driver.recover().await.unwrap();
+    let trash = fixture.state.path().join("state/trash");
+    assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
+}
+
+/// Where all processes have one id, an exec as another user would run as the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_is_refused_where_there_is_one_id() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let driver = &fixture.driver;
+    if driver.capabilities().await.unwrap().supports(Capability::User) {
+        println!("skipped: containers have many ids here");
+        return;
+    }
+    let id = fixture.create("sleep 1000").await;
+    driver.start_container(&id).await.unwrap();
+    let spec = |user| ExecSpec::new(["/bin/echo", "hello"]).user(user);
+    let error = driver.exec(&id, &spec("0")).await.unwrap_err();
+    assert_eq!(error.violation_list()[0].pointer, "/user", "{error}");
+    let own = driver.exec(&id, &spec("1000:1000")).await.unwrap();
+    assert_eq!(own.exit_code, 0, "{own:?}");
     fixture.remove(&id).await;
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use driver_types::{
     ByteStream, Capability, ContainerConfig, ContainerDriverExt, DriverError, SecurityOptions, StopOptions,
-    VolumeConfig, VolumeMount,
+    SupportLevel, VolumeConfig, VolumeMount,
 };
 use futures_util::{TryStreamExt, stream};
 
@@ -284,10 +284,15 @@ async fn mode_and_owner(cx: Context) -> CaseResult {
     let output = cx
         .exec_lines(&id, ["stat", "/work/script", ",", "stat", "/work/by-root"])
         .await?;
+    // Who only emulates copies cannot give files away; then they are root's, and the reason says so.
+    let owner = match cx.capabilities().get(Capability::Copy).level {
+        SupportLevel::Native => 1000,
+        _ => 0,
+    };
     expect::equal(
         "type, mode, owner, size",
         output.text(),
-        "stat=file 0750 1000 1000 5\nstat=file 0640 0 0 1\n",
+        format!("stat=file 0750 {owner} {owner} 5\nstat=file 0640 0 0 1\n").as_str(),
     )
 }
 

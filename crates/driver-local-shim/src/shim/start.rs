@@ -12,7 +12,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 use rustix::thread::set_name;
 
 use crate::prepared::Prepared;
-use crate::{adopt, exec, fork_server, hold, run, sys};
+use crate::{adopt, exec, fork_server, hold, remove, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     match harden() {
@@ -52,6 +52,7 @@ pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
         Ok(Task::Hold(task)) => hold::hold(&task, &driver),
+        Ok(Task::Remove(task)) => remove::remove(&task, &driver),
         Err(error) => refuse(&driver, &error),
     }
 }

@@ -42,7 +42,11 @@ impl Streams {
         if task.tty {
             return Self::placeholders();
         }
-        let (stdin, ours) = if task.stdin { pipe()? } else { (null()?, None) };
+        let (stdin, ours) = if task.stdin {
+            pipe(task.sandbox.user.is_some())?
+        } else {
+            (null()?, None)
+        };
         let mut sources = Vec::new();
         let mut held = Vec::new();
         let mut container = Vec::new();
@@ -110,8 +114,12 @@ impl Ours {
     }
 }
 
-fn pipe() -> Result<(OwnedFd, Option<OwnedFd>)> {
+fn pipe(in_user_namespace: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe for stdin")?;
+    if in_user_namespace {
+        // It will be the container's user's. This program, who is not root, opens it again as the group's.
+        rustix::fs::fchmod(&ours, Mode::from_raw_mode(0o620)).at(Stage::Prepare, || "a pipe for stdin")?;
+    }
     Ok((theirs, Some(ours)))
 }
 

@@ -18,9 +18,16 @@ const BUSYBOX: &str = "/bin/busybox";
 
 /// Why the tests of this file cannot run here, if they cannot.
 pub fn skipped() -> bool {
-    let reason = if !nix::unistd::geteuid().is_root() {
-        "root is needed to make containers without a user namespace"
-    } else if !Path::new(BUSYBOX).exists() {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: root is needed to make containers without a user namespace");
+    }
+    !is_root || lacks_busybox()
+}
+
+/// Likewise for those that need no root.
+pub fn lacks_busybox() -> bool {
+    let reason = if !Path::new(BUSYBOX).exists() {
         "/bin/busybox is missing (package busybox-static)"
     } else {
         return false;
@@ -324,16 +331,18 @@ impl Shim {
         Self::idle_as(0)
     }
 
-    /// A shim without a task, as another user.
+    /// A shim without a task, as another user where this one is root.
     pub fn idle_as(user: u32) -> Self {
         let (socket, theirs) = UnixStream::pair().unwrap();
         // Another build of the shim, for example the static one, can be tested too.
         let program =
             std::env::var_os("DRIVER_LOCAL_SHIM").unwrap_or_else(|| env!("CARGO_BIN_EXE_shim").into());
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        if nix::unistd::geteuid().is_root() {
+            command.uid(user).gid(user);
+        }
+        let child = command
             .env_clear()
-            .uid(user)
-            .gid(user)
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
