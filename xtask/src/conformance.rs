@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Only these drivers, with commas: docker, local, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
-    /// Fail unless these drivers ran, with commas
+    /// Fail unless these drivers ran, with commas, and had a registry to pull from
     #[arg(long, value_name = "LIST")]
     require: Option<String>,
     /// Only these groups, with commas
@@ -112,6 +112,9 @@ fn build(packages: &[&str]) -> Result<Vec<PathBuf>> {
     for package in packages {
         command.args(["--package", package]);
     }
+    if packages.contains(&"driver-local") {
+        command.args(["--features", "driver-local/pull"]);
+    }
     let messages = output(&mut command)?;
     let executables: Vec<Value> = messages
         .lines()
@@ -156,6 +159,9 @@ fn run_program(program: &Path, arguments: &Arguments, file: &Path) -> Result {
         .args(selection(arguments))
         .args(["--format", "json", "--output"])
         .arg(file);
+    if arguments.require.is_some() {
+        command.env("DRIVER_REQUIRE_REGISTRY", "1");
+    }
     let engine = Engine::of_this_checkout();
     if engine.is_up() {
         command.envs(engine.environment());

@@ -10,10 +10,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
+use driver_conformance::{DriverFactory, LoopbackRegistry, OpenOptions, Registry, Unavailable};
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{CheckStatus, ContainerDriver, ShutdownMode};
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
     let own = state.is_none().then(|| tempfile::tempdir().unwrap());
     let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
-    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory { state: state.clone() })]);
+    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory::new(&state))]);
     drop(own);
     remove_bridges(&state);
     verdict
@@ -41,6 +41,16 @@ fn remove_bridges(gone: &Path) {
 #[derive(Debug)]
 struct LocalFactory {
     state: PathBuf,
+    registry: OnceLock<Result<LoopbackRegistry, Unavailable>>,
+}
+
+impl LocalFactory {
+    fn new(state: &Path) -> Self {
+        Self {
+            state: state.to_owned(),
+            registry: OnceLock::new(),
+        }
+    }
 }
 
 #[async_trait]
@@ -71,6 +81,14 @@ impl DriverFactory for LocalFactory {
         let mut found = owned_containers(&self.state, owner);
         found.extend(owned_networks(&self.state, owner));
         Some(found)
+    }
+
+    async fn registry(&self) -> Result<Registry, Unavailable> {
+        let registry = self.registry.get_or_init(|| LoopbackRegistry::for_suite(None));
+        registry
+            .as_ref()
+            .map(LoopbackRegistry::suite)
+            .map_err(Clone::clone)
     }
 }
 
