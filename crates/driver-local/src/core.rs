@@ -56,7 +56,7 @@ impl Core {
         layout.prepare().map_err(|error| unwritable(&error))?;
         let shim = Shim::load().map_err(|error| DriverError::internal(error.to_string()))?;
         let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
-        let host = Host::probe(&cgroups, &layout);
+        let host = Host::probe(&cgroups, &layout, options.disk);
         let owner: Arc<str> = options.owner.as_str().into();
         let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;

@@ -16,7 +16,9 @@ use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, fsopen};
 
 use crate::cgroups::{Cgroups, Held};
+use crate::disk::Disks;
 use crate::layout::Layout;
+use crate::options::DiskBackend;
 
 /// The facts about a host that do not change while a driver is open.
 #[derive(Clone, Debug)]
@@ -36,6 +38,7 @@ pub(crate) struct Host {
     cores: f64,
     memory_mib: Option<u64>,
     pid_max: Option<u64>,
+    disks: Disks,
     state_dir: PathBuf,
     disk_mib: Option<u64>,
     disk_free_mib: Option<u64>,
@@ -43,7 +46,7 @@ pub(crate) struct Host {
 
 impl Host {
     /// Looks at the host. Changes nothing.
-    pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout) -> Self {
+    pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout, disk: DiskBackend) -> Self {
         let kernel = rustix::system::uname();
         let (disk_mib, disk_free_mib) = disk_mib(layout.root());
         Self {
@@ -59,6 +62,7 @@ impl Host {
             cores: cores(),
             memory_mib: memory_mib(),
             pid_max: pid_max(),
+            disks: Disks::probe(disk),
             state_dir: layout.root().to_owned(),
             disk_mib,
             disk_free_mib,
@@ -73,6 +77,11 @@ impl Host {
             disk: self.disk_mib,
             pids: self.pid_max,
         }
+    }
+
+    /// How disk limits are held here.
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.disks
     }
 
     /// Whether containers can have bridges.
@@ -115,6 +124,7 @@ impl Host {
                 C::VolumeSize,
                 Support::none("volumes are directories of the state directory's file system"),
             )
+            .with(C::DiskLimit, self.disks.support())
             .with(C::CpuLimit, self.held.cpu.clone())
             .with(C::MemoryLimit, self.held.memory.clone())
             .with(C::PidsLimit, self.held.pids.clone())

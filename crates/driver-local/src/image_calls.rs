@@ -102,6 +102,7 @@ pub(crate) async fn snapshot_container(core: &Arc<Core>, id: &str, reference: &s
         frozen.map_err(|error| DriverError::internal(format!("container {id} cannot be frozen: {error}")))?;
     }
     let made = call(core, move |images| {
+        crate::disk::ready(&container.dir)?;
         let upper = container.dir.disk().join("upper");
         let upper = (!container.spec.config.security.read_only).then_some(upper);
         images.snapshot(

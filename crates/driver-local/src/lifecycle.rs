@@ -79,7 +79,11 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
         .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
     let (networks, joining) = (core.networks.clone(), container.clone());
     // The namespace lives by this until it has a process.
-    let member = blocking(move || networks.join(&joining)).await?;
+    let member = blocking(move || {
+        disk::ready(&joining.dir)?;
+        networks.join(&joining)
+    })
+    .await?;
     if let Some(member) = &member {
         let record = Record::Network {
             run,

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use driver_conformance::{DriverFactory, LoopbackRegistry, OpenOptions, Registry, Unavailable};
-use driver_local::{LocalDriver, LocalOptions};
+use driver_local::{DiskBackend, LocalDriver, LocalOptions};
 use driver_types::{CheckStatus, ContainerDriver, ShutdownMode};
 
 fn main() -> ExitCode {
@@ -63,6 +63,7 @@ impl DriverFactory for LocalFactory {
         let options = LocalOptions::default()
             .state_dir(&self.state)
             .owner(&options.owner)
+            .disk(disk_backend()?)
             .deadlines(options.deadlines.clone());
         let unavailable = |error: driver_types::DriverError| Unavailable(error.to_string());
         let driver = LocalDriver::open(options).map_err(unavailable)?;
@@ -89,6 +90,18 @@ impl DriverFactory for LocalFactory {
             .as_ref()
             .map(LoopbackRegistry::suite)
             .map_err(Clone::clone)
+    }
+}
+
+/// That of `DRIVER_CONFORMANCE_LOCAL_DISK`, else the driver's own choice.
+fn disk_backend() -> Result<DiskBackend, Unavailable> {
+    match std::env::var("DRIVER_CONFORMANCE_LOCAL_DISK").as_deref() {
+        Err(_) | Ok("auto") => Ok(DiskBackend::Auto),
+        Ok("tmpfs") => Ok(DiskBackend::Tmpfs),
+        Ok("loop") => Ok(DiskBackend::Loop),
+        Ok(other) => Err(Unavailable(format!(
+            "DRIVER_CONFORMANCE_LOCAL_DISK={other}: use auto, tmpfs or loop"
+        ))),
     }
 }
 
