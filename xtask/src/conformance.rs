@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Only these drivers, with commas: docker, local, local-rootless, local-cgroup2, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
-    /// Fail unless these drivers ran, with commas
+    /// Fail unless these drivers ran, with commas, and had a registry to pull from
     #[arg(long, value_name = "LIST")]
     require: Option<String>,
     /// Only these groups, with commas
@@ -182,7 +182,15 @@ fn programs(arguments: &Arguments) -> Result<Vec<&'static Program>> {
 /// Builds the test programs and returns their paths, in the same order.
 fn build(programs: &[&Program]) -> Result<Vec<PathBuf>> {
     let packages = programs.iter().flat_map(|program| ["--package", program.package]);
-    let built = test_programs(["--test", "conformance"].into_iter().chain(packages))?;
+    let is_local = |program: &&&Program| program.package == "driver-local";
+    let features = programs
+        .iter()
+        .find(is_local)
+        .map(|_| ["--features", "driver-local/pull"]);
+    let options = ["--test", "conformance"]
+        .into_iter()
+        .chain(features.into_iter().flatten());
+    let built = test_programs(options.chain(packages))?;
     programs
         .iter()
         .map(|Program { package, .. }| {
@@ -215,6 +223,9 @@ fn run_here(executable: &Path, arguments: &Arguments, file: &Path) -> Result<Str
         .args(selection(arguments))
         .args(["--format", "json", "--output"])
         .arg(file);
+    if arguments.require.is_some() {
+        command.env("DRIVER_REQUIRE_REGISTRY", "1");
+    }
     let engine = Engine::of_this_checkout();
     if engine.is_up() {
         command.envs(engine.environment());

@@ -1,8 +1,7 @@
 //! `cargo xtask engine`: a private Docker Engine for tests.
 //!
 //! It runs in a network namespace of its own, so that its bridges and packet filter rules touch nothing of the
-//! host's, with its own data, socket and pid file. Where Debian's `docker-registry` is installed, a registry
-//! listens in the same namespace on loopback, for real pulls.
+//! host's, with its own data, socket and pid file.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -47,9 +46,6 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// The address of the registry inside the engine's namespace.
-const REGISTRY: &str = "127.0.0.1:5055";
-
 /// The engine of a checkout; its places follow from the checkout's path.
 pub(crate) struct Engine {
     /// The name of the network namespace.
@@ -79,14 +75,10 @@ impl Engine {
 
     /// What a conformance run needs to know of this engine, as environment variables.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
+        vec![
             ("DRIVER_CONFORMANCE_DOCKER_HOST", self.host()),
             ("DRIVER_CONFORMANCE_NETNS", self.namespace.clone()),
-        ];
-        if is_alive(&self.registry_pid()) {
-            variables.push(("DRIVER_CONFORMANCE_REGISTRY", REGISTRY.to_owned()));
-        }
-        variables
+        ]
     }
 
     /// Whether it answers.
@@ -100,10 +92,6 @@ impl Engine {
 
     fn pid_file(&self) -> PathBuf {
         self.runtime.join("dockerd.pid")
-    }
-
-    fn registry_pid(&self) -> PathBuf {
-        self.runtime.join("registry.pid")
     }
 
     fn up(&self) -> Result {
@@ -131,9 +119,6 @@ impl Engine {
             self.down()?;
             return Err(format!("{error}; the end of its log:\n{tail}").into());
         }
-        if is_installed(Command::new("docker-registry").arg("--version")) {
-            self.start_registry()?;
-        }
         Ok(())
     }
 
@@ -143,21 +128,7 @@ impl Engine {
         dockerd.arg("--exec-root").arg(self.runtime.join("exec"));
         dockerd.arg("--pidfile").arg(self.pid_file());
         dockerd.arg("--host").arg(self.host());
-        self.spawn(dockerd, "dockerd.log").map(drop)
-    }
-
-    fn start_registry(&self) -> Result {
-        let config = self.runtime.join("registry.yml");
-        let storage = self.data.join("registry");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '{REGISTRY}'}}\nstorage:\n  filesystem: {{rootdirectory: '{}'}}\n  delete: {{enabled: true}}\n",
-            storage.display()
-        );
-        fs::write(&config, text)?;
-        let mut registry = self.in_namespace("docker-registry");
-        registry.arg("serve").arg(&config);
-        let pid = self.spawn(registry, "registry.log")?;
-        Ok(fs::write(self.registry_pid(), pid.to_string())?)
+        self.spawn(dockerd, "dockerd.log")
     }
 
     /// `nsenter`, not `ip netns exec`: that one hides the cgroup mounts.
@@ -170,17 +141,17 @@ impl Engine {
     }
 
     /// Starts a daemon that outlives this program.
-    fn spawn(&self, mut command: Command, log: &str) -> Result<u32> {
+    fn spawn(&self, mut command: Command, log: &str) -> Result {
         let log = fs::File::create(self.runtime.join(log))?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0);
-        Ok(command
+        command
             .spawn()
-            .map_err(|error| format!("cannot start nsenter: {error}"))?
-            .id())
+            .map_err(|error| format!("cannot start nsenter: {error}"))?;
+        Ok(())
     }
 
     fn wait_until_up(&self) -> Result {
@@ -195,7 +166,6 @@ impl Engine {
     }
 
     fn down(&self) -> Result {
-        end(&self.registry_pid())?;
         end(&self.pid_file())?;
         unmount_below(&[&self.runtime, &self.data])?;
         if Path::new("/run/netns").join(&self.namespace).exists() {
@@ -253,10 +223,6 @@ fn unmount_below(directories: &[&Path]) -> Result {
 fn pid_of(file: &Path) -> Option<String> {
     let pid = fs::read_to_string(file).ok()?.trim().to_owned();
     Path::new("/proc").join(&pid).exists().then_some(pid)
-}
-
-fn is_alive(pid_file: &Path) -> bool {
-    pid_of(pid_file).is_some()
 }
 
 /// Ends the process of a pid file: TERM, and KILL after 30 seconds.

@@ -34,7 +34,7 @@ const GLOBAL: &str = "Global options";
 )]
 pub(crate) struct Cli {
     /// The driver that runs the containers.
-    #[arg(long, global = true, help_heading = GLOBAL, env = "DRIVER", value_name = "NAME", default_value = "docker",
+    #[arg(long, global = true, help_heading = GLOBAL, env = "DRIVER", value_name = "NAME", default_value = drivers::DEFAULT,
           help = drivers::help())]
     pub driver: String,
 
@@ -198,9 +198,10 @@ pub(crate) fn log_to_stderr(verbose: u8) {
         1 => "debug",
         _ => "trace",
     };
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(format!("warn,driver_docker={level},driver_mock={level}"))
-            .unwrap_or_default();
+    let filter = tracing_subscriber::EnvFilter::try_new(format!(
+        "warn,driver_docker={level},driver_local={level},driver_mock={level}"
+    ))
+    .unwrap_or_default();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

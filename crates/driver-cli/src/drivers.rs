@@ -26,16 +26,21 @@ struct Entry {
     open: fn(&OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure>,
 }
 
+/// The driver where none is named: it needs nothing to be installed.
+pub(crate) const DEFAULT: &str = LOCAL;
+
+const LOCAL: &str = "local";
+
 const DRIVERS: &[Entry] = &[
+    Entry {
+        name: LOCAL,
+        about: "this machine's Linux kernel, without a daemon",
+        open: local,
+    },
     Entry {
         name: "docker",
         about: "Docker or Podman, by DOCKER_HOST, the Docker context or a usual socket",
         open: docker,
-    },
-    Entry {
-        name: "local",
-        about: "this machine's Linux kernel, without a daemon",
-        open: local,
     },
     Entry {
         name: "mock-docker",
@@ -89,7 +94,28 @@ fn docker(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
 
 fn local(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
     let local = LocalOptions::default().owner(&options.owner);
-    Ok(Arc::new(LocalDriver::open(local)?))
+    let driver = LocalDriver::open(local).map_err(with_way_out)?;
+    Ok(Arc::new(driver))
+}
+
+/// Says how to go on where a command failed because this host cannot run the driver's containers.
+pub(crate) async fn explain(driver: &dyn ContainerDriver, failure: Failure) -> Failure {
+    match failure {
+        Failure::Driver(error) if driver.name() == LOCAL && lacks_something(driver).await => {
+            Failure::Driver(with_way_out(error))
+        }
+        other => other,
+    }
+}
+
+async fn lacks_something(driver: &dyn ContainerDriver) -> bool {
+    driver.preflight().await.is_ok_and(|preflight| !preflight.is_ok())
+}
+
+fn with_way_out(error: DriverError) -> DriverError {
+    let way = "`driver preflight` lists what this host lacks for the driver local, with remedies; `--driver docker` (or \
+               DRIVER=docker) uses a Docker Engine instead";
+    error.with_context("wayOut", way)
 }
 
 fn mock(profile: Profile, options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {

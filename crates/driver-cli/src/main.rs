@@ -76,10 +76,14 @@ fn start(cli: Cli) -> Outcome {
             driver,
             format: cli.format,
         };
-        if cli.command.handles_signals() {
+        let outcome = if cli.command.handles_signals() {
             dispatch(&app, cli.command).await
         } else {
             commands::interruptible(&app, dispatch(&app, cli.command)).await
+        };
+        match outcome {
+            Ok(code) => Ok(code),
+            Err(failure) => Err(drivers::explain(&*app.driver, failure).await),
         }
     });
     runtime.shutdown_background();

@@ -61,9 +61,13 @@ pub trait DriverFactory: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// A registry from which this driver can pull.
-    async fn registry(&self) -> Option<Registry> {
-        None
+    /// A registry from which this driver can pull; [`LoopbackRegistry`](crate::LoopbackRegistry) is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where there is none: the cases are skipped then, or fail where `DRIVER_REQUIRE_REGISTRY` is set.
+    async fn registry(&self) -> Result<Registry, Unavailable> {
+        Err(Unavailable("the factory has no registry".to_owned()))
     }
 }
 

@@ -33,6 +33,7 @@ mod glob;
 mod groups;
 mod ledger;
 mod lines;
+mod loopback_registry;
 mod report;
 mod rules;
 mod runner;
@@ -47,6 +48,7 @@ pub use coverage::coverage_table;
 pub use dial::dial_host;
 pub use factory::{DriverFactory, OpenOptions, Registry, SuppliedImage, Unavailable};
 pub use groups::cases;
+pub use loopback_registry::LoopbackRegistry;
 pub use report::{
     CaseReport, Details, DriverReport, Format, Outcome, Report, RunStatus, Summary, Timing, read_reports,
 };

@@ -13,18 +13,15 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
-use bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, PushImageOptions, RemoveImageOptions,
-};
-use driver_conformance::{DriverFactory, OpenOptions, Registry, Unavailable, dial_host};
+use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
+use driver_conformance::{DriverFactory, LoopbackRegistry, OpenOptions, Registry, Unavailable, dial_host};
 use driver_docker::{DockerDriver, DockerOptions, Host};
-use driver_types::{ContainerDriver, ImportOptions, PortProtocol};
-use futures_util::TryStreamExt;
+use driver_types::{ContainerDriver, PortProtocol};
 use nix::sched::{CloneFlags, setns};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -35,7 +32,7 @@ fn main() -> ExitCode {
 
 #[derive(Debug, Default)]
 struct DockerFactory {
-    registry: tokio::sync::OnceCell<Option<Registry>>,
+    registry: OnceLock<Result<LoopbackRegistry, Unavailable>>,
 }
 
 fn host() -> Result<Host, Unavailable> {
@@ -125,12 +122,17 @@ impl DriverFactory for DockerFactory {
             .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    async fn registry(&self) -> Option<Registry> {
-        let address = env::var("DRIVER_CONFORMANCE_REGISTRY").ok()?;
-        self.registry
-            .get_or_init(async || fill(&address).await)
-            .await
-            .clone()
+    async fn registry(&self) -> Result<Registry, Unavailable> {
+        let start = || match host()? {
+            Host::Unix(_) => {
+                LoopbackRegistry::for_suite(env::var("DRIVER_CONFORMANCE_NETNS").ok().as_deref())
+            }
+            Host::Tcp(_) => Err(Unavailable(
+                "the engine has another loopback interface".to_owned(),
+            )),
+        };
+        let registry = self.registry.get_or_init(start).as_ref();
+        registry.map(LoopbackRegistry::suite).map_err(Clone::clone)
     }
 }
 
@@ -166,43 +168,4 @@ fn dial_in(
             Ok(reply)
         }
     }
-}
-
-/// Puts an image into the registry, by way of the engine, and removes it from there.
-async fn fill(address: &str) -> Option<Registry> {
-    let image = format!("{address}/conformance/small:1");
-    let driver = connect(DockerOptions::default().host(host().ok()?)).ok()?;
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    let content = format!("filled by process {}", std::process::id());
-    header.set_mode(0o644);
-    header.set_size(content.len() as u64);
-    archive
-        .append_data(&mut header, "origin", content.as_bytes())
-        .ok()?;
-    let archive = archive.into_inner().ok()?;
-    let options = ImportOptions {
-        command: vec!["/nothing".to_owned()],
-        ..ImportOptions::new(&image)
-    };
-    let stream = Box::pin(futures_util::stream::iter([Ok(archive.into())]));
-    driver.import_image(&options, stream).await.ok()?;
-    let docker = other_client()?;
-    let (name, tag) = image.rsplit_once(':')?;
-    let push = PushImageOptions {
-        tag: Some(tag.to_owned()),
-        ..PushImageOptions::default()
-    };
-    let pushed = docker
-        .push_image(name, Some(push), None)
-        .try_collect::<Vec<_>>()
-        .await;
-    let _ = docker
-        .remove_image(&image, None::<RemoveImageOptions>, None)
-        .await;
-    pushed.ok()?;
-    Some(Registry {
-        image,
-        missing: format!("{address}/conformance/missing:1"),
-    })
 }

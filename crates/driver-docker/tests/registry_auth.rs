@@ -5,15 +5,14 @@
 
 mod real;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{PushImageOptions, TagImageOptions};
+use driver_conformance::LoopbackRegistry;
 use driver_docker::{DockerDriver, DockerOptions, Host};
 use driver_types::{
     ContainerConfig, ContainerDriver, ContainerDriverExt, Image, PullPolicy, PullRequest, RegistryAuth,
@@ -27,94 +26,41 @@ const PASSWORD: &str = "p:ss wörd";
 /// As `htpasswd -B` writes it, for that password.
 const HTPASSWD: &str = "alice:$2y$04$tG/T5Vu/FUv2NVi8eg.xb.yyZptA8JbwagGuT1TYbZ25SKvLqi5ii\n";
 
-/// The registry's process. It listens in the engine's network namespace.
-struct Registry {
-    process: Child,
-    address: String,
-    _directory: tempfile::TempDir,
+/// A registry in the engine's network namespace.
+fn start() -> Option<LoopbackRegistry> {
+    let namespace = std::env::var("DRIVER_CONFORMANCE_NETNS").ok();
+    let registry = LoopbackRegistry::start(Some(HTPASSWD), namespace.as_deref());
+    registry.map_or_else(|reason| real::skip(&reason.to_string()), Some)
 }
 
-impl Registry {
-    fn start() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name).display().to_string();
-        std::fs::write(path("htpasswd"), HTPASSWD).unwrap();
-        let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
-             storage: {{filesystem: {{rootdirectory: '{}'}}}}\n\
-             auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n",
-            path("data"),
-            path("htpasswd"),
-        );
-        std::fs::write(path("config.yml"), config).unwrap();
-        let mut command = match std::env::var("DRIVER_CONFORMANCE_NETNS") {
-            Ok(namespace) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/run/netns/{namespace}"));
-                command.arg("docker-registry");
-                command
-            }
-            Err(_) => Command::new("docker-registry"),
-        };
-        command.arg("serve").arg(path("config.yml"));
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().ok()?;
-        let mut lines = BufReader::new(process.stderr.take()?).lines();
-        let address = lines.by_ref().map_while(std::io::Result::ok).find_map(|line| {
-            let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split('"').next()?.to_owned())
-        });
-        // A program whose stderr is closed would end with its next line.
-        std::thread::spawn(move || lines.for_each(drop));
-        match address {
-            Some(address) => Some(Self {
-                process,
-                address,
-                _directory: directory,
-            }),
-            None => {
-                process.wait().unwrap();
-                None
-            }
-        }
-    }
-
-    /// Puts the engine's image into the registry, and takes its name there away from the engine.
-    async fn fill(&self, engine: &RealEngine) -> String {
-        let Host::Unix(socket) = &engine.host else {
-            unreachable!("it was asked for");
-        };
-        let version = bollard::API_DEFAULT_VERSION;
-        let docker = Docker::connect_with_unix(socket.to_str().unwrap(), 60, version).unwrap();
-        let name = format!("{}/private/image", self.address);
-        let tag = TagImageOptions {
-            repo: Some(name.clone()),
-            tag: Some("1".into()),
-        };
-        docker.tag_image(&engine.image, Some(tag)).await.unwrap();
-        let credentials = DockerCredentials {
-            username: Some(USER.into()),
-            password: Some(PASSWORD.into()),
-            ..DockerCredentials::default()
-        };
-        let options = PushImageOptions {
-            tag: Some("1".into()),
-            ..PushImageOptions::default()
-        };
-        docker
-            .push_image(&name, Some(options), Some(credentials))
-            .try_collect::<Vec<_>>()
-            .await
-            .unwrap();
-        format!("{name}:1")
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
+/// Puts the engine's image into the registry, and takes its name there away from the engine.
+async fn fill(registry: &LoopbackRegistry, engine: &RealEngine) -> String {
+    let Host::Unix(socket) = &engine.host else {
+        unreachable!("it was asked for");
+    };
+    let version = bollard::API_DEFAULT_VERSION;
+    let docker = Docker::connect_with_unix(socket.to_str().unwrap(), 60, version).unwrap();
+    let name = format!("{}/private/image", registry.address());
+    let tag = TagImageOptions {
+        repo: Some(name.clone()),
+        tag: Some("1".into()),
+    };
+    docker.tag_image(&engine.image, Some(tag)).await.unwrap();
+    let credentials = DockerCredentials {
+        username: Some(USER.into()),
+        password: Some(PASSWORD.into()),
+        ..DockerCredentials::default()
+    };
+    let options = PushImageOptions {
+        tag: Some("1".into()),
+        ..PushImageOptions::default()
+    };
+    docker
+        .push_image(&name, Some(options), Some(credentials))
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+    format!("{name}:1")
 }
 
 fn request(image: &str, password: Option<&str>) -> PullRequest {
@@ -147,13 +93,13 @@ async fn a_registry_that_wants_a_password_gets_the_right_one() {
         return;
     };
     let registry = match &engine.host {
-        Host::Unix(_) => Registry::start().or_else(|| real::skip("no docker-registry that can be started")),
+        Host::Unix(_) => start(),
         Host::Tcp(_) => real::skip("no engine on this machine, whose loopback the registry could share"),
     };
     let Some(registry) = registry else {
         return engine.close().await;
     };
-    let image = registry.fill(&engine).await;
+    let image = fill(&registry, &engine).await;
     let login = tempfile::tempdir().unwrap();
     let open = |credentials| {
         let options = DockerOptions::default().host(engine.host.clone());
@@ -175,7 +121,7 @@ async fn a_registry_that_wants_a_password_gets_the_right_one() {
 
     // Those that `docker login` stored are for pulls without their own, those of a create included.
     let driver = open(Some(login.path().to_owned()));
-    log_in(login.path(), &registry.address, PASSWORD);
+    log_in(login.path(), registry.address(), PASSWORD);
     pull(&driver, &request(&image, None)).await.unwrap();
     let error = pull(&driver, &request(&image, Some("wrong"))).await.unwrap_err();
     assert_eq!(error.code(), "AUTHENTICATION_FAILED");
@@ -185,7 +131,7 @@ async fn a_registry_that_wants_a_password_gets_the_right_one() {
     let container = driver.create_container(&config).await.unwrap();
     driver.force_remove(&container.id).await.unwrap();
     driver.remove_image(&image).await.unwrap();
-    log_in(login.path(), &registry.address, "wrong");
+    log_in(login.path(), registry.address(), "wrong");
     let error = pull(&driver, &request(&image, None)).await.unwrap_err();
     assert_eq!(
         (error.code(), error.is_retryable()),

@@ -71,7 +71,7 @@ impl Core {
             }),
             _ => layout,
         };
-        let host = Host::probe(&cgroups, &layout, rootless.clone());
+        let host = Host::probe(&cgroups, &layout, rootless.clone(), options.disk);
         let owner: Arc<str> = options.owner.as_str().into();
         let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;

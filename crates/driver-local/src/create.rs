@@ -21,7 +21,7 @@ use crate::names::Claim;
 use crate::query::describe;
 use crate::spec::{ImageSpec, Spec};
 use crate::time::now_ms;
-use crate::{disk, etc, id, image_calls, lifecycle};
+use crate::{etc, id, image_calls, lifecycle};
 
 /// Makes a container without starting it.
 pub(crate) async fn create_container(
@@ -297,11 +297,8 @@ impl Draft {
 
     fn write(&self, spec: &Spec) -> Result<()> {
         if !spec.config.security.read_only {
-            disk::make(
-                &self.dir.disk(),
-                spec.config.resources.disk,
-                &self.core.capabilities,
-            )?;
+            let disks = self.core.host.disks();
+            disks.make(&self.dir, &spec.config.resources, &self.core.capabilities)?;
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;

@@ -22,7 +22,7 @@ use crate::rootfs::Root;
 use crate::shim::{self, ShimProcess};
 use crate::tarball::pack::{Found, refuse_kernels};
 use crate::tarball::{Archive, StreamReader, unpack_copy};
-use crate::{launch, process};
+use crate::{disk, launch, process};
 
 /// The pieces of a stream that is read.
 const PIECE: usize = 64 * 1024;
@@ -146,6 +146,8 @@ async fn hold_by_shim(core: &Arc<Core>, turn: Turn) -> Result<Held> {
             .filter(|status| !matches!(status, ContainerStatus::Removing | ContainerStatus::Dead));
         return Err(DriverError::invalid_state(turn.container.id(), status, allowed));
     }
+    let dir = turn.container.dir.clone();
+    blocking(move || disk::ready(&dir)).await?;
     let task = HoldTask {
         sandbox: launch::sandbox(core, &turn.container),
     };

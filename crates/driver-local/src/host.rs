@@ -16,7 +16,9 @@ use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, fsopen};
 
 use crate::cgroups::{Cgroups, Held};
+use crate::disk::Disks;
 use crate::layout::Layout;
+use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
 /// The facts about a host that do not change while a driver is open.
@@ -38,6 +40,7 @@ pub(crate) struct Host {
     cores: f64,
     memory_mib: Option<u64>,
     pid_max: Option<u64>,
+    disks: Disks,
     state_dir: PathBuf,
     disk_mib: Option<u64>,
     disk_free_mib: Option<u64>,
@@ -45,7 +48,12 @@ pub(crate) struct Host {
 
 impl Host {
     /// Looks at the host. Changes nothing.
-    pub(crate) fn probe(cgroups: &Cgroups, layout: &Layout, rootless: Option<Rootless>) -> Self {
+    pub(crate) fn probe(
+        cgroups: &Cgroups,
+        layout: &Layout,
+        rootless: Option<Rootless>,
+        disk: DiskBackend,
+    ) -> Self {
         let kernel = rustix::system::uname();
         let (disk_mib, disk_free_mib) = disk_mib(layout.root());
         Self {
@@ -65,6 +73,7 @@ impl Host {
             cores: cores(),
             memory_mib: memory_mib(),
             pid_max: pid_max(),
+            disks: Disks::probe(disk),
             state_dir: layout.root().to_owned(),
             disk_mib,
             disk_free_mib,
@@ -79,6 +88,11 @@ impl Host {
             disk: self.disk_mib,
             pids: self.pid_max,
         }
+    }
+
+    /// How disk limits are held here.
+    pub(crate) fn disks(&self) -> &Disks {
+        &self.disks
     }
 
     /// Whether containers can have bridges.
@@ -127,6 +141,7 @@ impl Host {
                 C::VolumeSize,
                 Support::none("volumes are directories of the state directory's file system"),
             )
+            .with(C::DiskLimit, self.disks.support())
             .with(C::CpuLimit, self.held.cpu.clone())
             .with(C::MemoryLimit, self.held.memory.clone())
             .with(C::PidsLimit, self.held.pids.clone())

@@ -112,6 +112,7 @@ async fn snapshot(core: &Arc<Core>, container: &Container, reference: String) ->
     }
     let of = container.clone();
     let made = call(core, move |images| {
+        crate::disk::ready(&of.dir)?;
         let upper = of.dir.disk().join("upper");
         let upper = (!of.spec.config.security.read_only).then_some(upper);
         let labels = driver_types::Labels::new();

@@ -171,6 +171,11 @@ impl ContainerDir {
         self.path.join("disk")
     }
 
+    /// The file that the writable layer is in, where it is a loop image.
+    pub(crate) fn disk_image(&self) -> PathBuf {
+        self.path.join("disk.img")
+    }
+
     /// `hosts`, `hostname` and `resolv.conf`.
     pub(crate) fn etc(&self) -> PathBuf {
         self.path.join("etc")

@@ -70,7 +70,7 @@ mod volumes;
 mod watcher;
 
 pub use driver::LocalDriver;
-pub use options::LocalOptions;
+pub use options::{DiskBackend, LocalOptions};
 
 /// The driver's name.
 pub(crate) const DRIVER_NAME: &str = "local";

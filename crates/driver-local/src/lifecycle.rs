@@ -99,7 +99,11 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
     let (networks, joining) = (core.networks.clone(), container.clone());
     // The namespace lives by this until it has a process.
-    let member = blocking(move || networks.join(&joining)).await?;
+    let member = blocking(move || {
+        disk::ready(&joining.dir)?;
+        networks.join(&joining)
+    })
+    .await?;
     if let Some(member) = &member {
         let record = Record::Network {
             run,

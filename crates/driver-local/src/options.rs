@@ -14,6 +14,8 @@ pub struct LocalOptions {
     pub state_dir: PathBuf,
     /// The deadlines of its operations.
     pub deadlines: Deadlines,
+    /// What holds the disk limit of containers whose root is writable.
+    pub disk: DiskBackend,
     /// The size in bytes at which a new log file of a container is begun.
     pub log_file_bytes: u64,
     /// How many log files of a container are kept; the oldest is deleted. At least 1.
@@ -23,12 +25,27 @@ pub struct LocalOptions {
     pub prepared: usize,
 }
 
+/// What a writable layer is, so that the kernel refuses to write more than the disk limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskBackend {
+    /// A tmpfs for a limit that is small beside the container's memory, else a loop image where the host can have one.
+    #[default]
+    Auto,
+    /// A tmpfs: fast, counts towards the container's memory, gone after a reboot.
+    Tmpfs,
+    /// A file with ext4: on the disk of the state directory, and still there after a reboot. Where the host cannot have it,
+    /// disk limits are declared unsupported.
+    Loop,
+}
+
 impl Default for LocalOptions {
     fn default() -> Self {
         Self {
             owner: labels::DEFAULT_OWNER.to_owned(),
             state_dir: default_state_dir(),
             deadlines: Deadlines::default(),
+            disk: DiskBackend::default(),
             log_file_bytes: 16 << 20,
             log_files: 4,
             prepared: 1,
@@ -59,6 +76,12 @@ impl LocalOptions {
     #[must_use]
     pub fn prepared(self, prepared: usize) -> Self {
         Self { prepared, ..self }
+    }
+
+    /// Sets what holds disk limits.
+    #[must_use]
+    pub fn disk(self, disk: DiskBackend) -> Self {
+        Self { disk, ..self }
     }
 
     /// Sets the deadlines.

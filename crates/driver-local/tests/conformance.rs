@@ -11,22 +11,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use driver_conformance::{DriverFactory, OpenOptions, Unavailable};
-use driver_local::{LocalDriver, LocalOptions};
+use driver_conformance::{DriverFactory, LoopbackRegistry, OpenOptions, Registry, Unavailable};
+use driver_local::{DiskBackend, LocalDriver, LocalOptions};
 use driver_types::{CheckStatus, ContainerDriver, ShutdownMode};
 
 fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
     let own = state.is_none().then(|| tempfile::tempdir().unwrap());
     let state = state.unwrap_or_else(|| own.as_ref().unwrap().path().join("state"));
-    let name = std::env::var("DRIVER_CONFORMANCE_LOCAL_NAME").unwrap_or_else(|_| "local".to_owned());
-    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory {
-        name,
-        state: state.clone(),
-    })]);
+    let verdict = driver_conformance::main(vec![Arc::new(LocalFactory::new(&state))]);
     drop(own);
     remove_bridges(&state);
     verdict
@@ -47,6 +43,17 @@ fn remove_bridges(gone: &Path) {
 struct LocalFactory {
     name: String,
     state: PathBuf,
+    registry: OnceLock<Result<LoopbackRegistry, Unavailable>>,
+}
+
+impl LocalFactory {
+    fn new(state: &Path) -> Self {
+        Self {
+            name: std::env::var("DRIVER_CONFORMANCE_LOCAL_NAME").unwrap_or_else(|_| "local".to_owned()),
+            state: state.to_owned(),
+            registry: OnceLock::new(),
+        }
+    }
 }
 
 #[async_trait]
@@ -59,6 +66,7 @@ impl DriverFactory for LocalFactory {
         let options = LocalOptions::default()
             .state_dir(&self.state)
             .owner(&options.owner)
+            .disk(disk_backend()?)
             .deadlines(options.deadlines.clone());
         let unavailable = |error: driver_types::DriverError| Unavailable(error.to_string());
         let driver = LocalDriver::open(options).map_err(unavailable)?;
@@ -77,6 +85,26 @@ impl DriverFactory for LocalFactory {
         let mut found = owned_containers(&self.state, owner);
         found.extend(owned_networks(&self.state, owner));
         Some(found)
+    }
+
+    async fn registry(&self) -> Result<Registry, Unavailable> {
+        let registry = self.registry.get_or_init(|| LoopbackRegistry::for_suite(None));
+        registry
+            .as_ref()
+            .map(LoopbackRegistry::suite)
+            .map_err(Clone::clone)
+    }
+}
+
+/// That of `DRIVER_CONFORMANCE_LOCAL_DISK`, else the driver's own choice.
+fn disk_backend() -> Result<DiskBackend, Unavailable> {
+    match std::env::var("DRIVER_CONFORMANCE_LOCAL_DISK").as_deref() {
+        Err(_) | Ok("auto") => Ok(DiskBackend::Auto),
+        Ok("tmpfs") => Ok(DiskBackend::Tmpfs),
+        Ok("loop") => Ok(DiskBackend::Loop),
+        Ok(other) => Err(Unavailable(format!(
+            "DRIVER_CONFORMANCE_LOCAL_DISK={other}: use auto, tmpfs or loop"
+        ))),
     }
 }
 

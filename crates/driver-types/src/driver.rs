@@ -377,6 +377,8 @@ pub trait ContainerDriver: fmt::Debug + Send + Sync + 'static {
     ///
     /// - The last item has the image (`images::pull_ends_with_the_image`).
     /// - Pulls of one reference with the same credentials at the same time are done once (`images::pull_single_flight`).
+    /// - A pull goes on for the readers that stay, and one that was given up spoils no later one
+    ///   (`images::pull_goes_on_without_a_reader_that_left`).
     /// - Unknown to the registry: `IMAGE_NOT_FOUND` (`images::pull_unknown`).
     async fn pull_image(&self, request: &PullRequest) -> Result<BoxStream<PullProgress>> {
         let _ = request;

@@ -4,7 +4,7 @@ use driver_types::{Capability, ContainerConfig, ContainerDriverExt, PullPolicy, 
 use futures_util::TryStreamExt;
 
 use crate::Context;
-use crate::case::{CaseError, CaseResult, Group};
+use crate::case::{CaseError, CaseResult, Failure, Group};
 use crate::expect;
 use crate::factory::Registry;
 
@@ -16,6 +16,11 @@ pub(super) fn register(group: &mut Group) {
         .serial();
     group
         .case("pull_single_flight", pull_single_flight)
+        .needs(PULL)
+        .proves(PULLED)
+        .serial();
+    group
+        .case("pull_goes_on_without_a_reader_that_left", pull_dropped)
         .needs(PULL)
         .proves(PULLED)
         .serial();
@@ -38,11 +43,22 @@ const PULL: &[Capability] = &[Capability::PullImage, Capability::Images];
 
 const PULLED: &[&str] = &["3.images.pull"];
 
+/// The registry. Where there must be one, its lack is a failure.
+async fn any_registry(cx: &Context) -> Result<Registry, CaseError> {
+    let required =
+        std::env::var("DRIVER_REQUIRE_REGISTRY").is_ok_and(|value| !value.is_empty() && value != "0");
+    match cx.factory().registry().await {
+        Ok(registry) => Ok(registry),
+        Err(reason) if required => {
+            Err(Failure::new("a registry from which this driver can pull", reason.0).into())
+        }
+        Err(reason) => expect::skip(format!("no registry from which this driver can pull: {reason}")),
+    }
+}
+
 /// The registry; the driver is made not to have its image.
 async fn registry(cx: &Context) -> Result<Registry, CaseError> {
-    let Some(registry) = cx.factory().registry().await else {
-        return expect::skip("no registry from which this driver can pull");
-    };
+    let registry = any_registry(cx).await?;
     match cx.driver().remove_image(&registry.image).await {
         Err(error) if error.code() != "IMAGE_NOT_FOUND" => Err(error.into()),
         _ => Ok(registry),
@@ -78,10 +94,31 @@ async fn pull_single_flight(cx: Context) -> CaseResult {
     expect::that("one image for all", same, &images)
 }
 
+/// One of two readers leaves, then both of another pull: neither spoils the next one.
+async fn pull_dropped(cx: Context) -> CaseResult {
+    let registry = registry(&cx).await?;
+    let request = PullRequest::new(&registry.image);
+    let mut left = cx.driver().pull_image(&request).await?;
+    let stayed = cx.driver().pull_image(&request).await?;
+    expect::some("progress", left.try_next().await?)?;
+    drop(left);
+    let progress: Vec<PullProgress> = stayed.try_collect().await?;
+    let image = progress.last().and_then(|last| last.image.as_ref());
+    expect::some("the image for the reader that stayed", image)?;
+    cx.driver().remove_image(&registry.image).await?;
+    let mut given_up = cx.driver().pull_image(&request).await?;
+    expect::some("progress", given_up.try_next().await?)?;
+    drop(given_up);
+    let again = cx.driver().pull_image_wait(&request).await?;
+    expect::that(
+        "its reference",
+        again.references.contains(&registry.image),
+        &again,
+    )
+}
+
 async fn pull_unknown(cx: Context) -> CaseResult {
-    let Some(registry) = cx.factory().registry().await else {
-        return expect::skip("no registry from which this driver can pull");
-    };
+    let registry = any_registry(&cx).await?;
     let pulled = cx
         .driver()
         .pull_image_wait(&PullRequest::new(&registry.missing))
@@ -104,9 +141,7 @@ async fn create_pulls(cx: Context) -> CaseResult {
 }
 
 async fn create_unknown(cx: Context) -> CaseResult {
-    let Some(registry) = cx.factory().registry().await else {
-        return expect::skip("no registry from which this driver can pull");
-    };
+    let registry = any_registry(&cx).await?;
     let config = ContainerConfig::new(cx.session(), &registry.missing);
     expect::permanent(cx.driver().create_container(&config).await, "IMAGE_NOT_FOUND")?;
     Ok(())

@@ -5,6 +5,7 @@ use std::fs;
 use driver_types::{CheckStatus, Preflight, PreflightCheck, Support};
 
 use super::Host;
+use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
 /// What the shim cannot do without: mounts by descriptor whose attributes are changed before anybody sees them.
@@ -53,6 +54,7 @@ pub(super) fn of(host: &Host) -> Preflight {
             "set vm.memfd_noexec=0: the program that makes containers is in a sealed memfd, not in a file",
         ),
         disk(host),
+        disk_limit(host),
     ];
     match &host.rootless {
         None => checks.push(forwarding()),
@@ -166,6 +168,18 @@ fn disk(host: &Host) -> PreflightCheck {
     let remedy =
         "make room, remove images that are not used, or set DRIVER_LOCAL_STATE to another file system";
     check("disk", status, &message, remedy)
+}
+
+/// Without loop images a large limit is kept in memory, where the memory limit bites first.
+fn disk_limit(host: &Host) -> PreflightCheck {
+    let status = match (host.disks.backend, &host.disks.no_loops) {
+        (DiskBackend::Tmpfs, _) | (_, None) => CheckStatus::Ok,
+        _ => CheckStatus::Warn,
+    };
+    let support = host.disks.support();
+    let message = format!("{}: {}", support.level, support.reason.unwrap_or_default());
+    let remedy = "install e2fsprogs and mount (util-linux), and use a kernel with loop devices and ext4";
+    check("disk limit", status, &message, remedy)
 }
 
 fn forwarding() -> PreflightCheck {

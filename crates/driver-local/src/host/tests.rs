@@ -29,6 +29,10 @@ fn complete() -> Host {
         cores: 2.0,
         memory_mib: Some(1000),
         pid_max: Some(32_768),
+        disks: Disks {
+            backend: DiskBackend::Auto,
+            no_loops: None,
+        },
         state_dir: "/state".into(),
         disk_mib: Some(50_000),
         disk_free_mib: Some(40_000),
@@ -117,6 +121,7 @@ fn what_only_limits_is_told_and_declared() {
     host.held.memory = Support::none("no controller");
     host.held.freezer = Support::none("no freezer");
     host.disk_free_mib = Some(3);
+    host.disks.no_loops = Some("no loop devices".into());
     host.require().unwrap();
     let warned: Vec<_> = host
         .preflight()
@@ -125,7 +130,7 @@ fn what_only_limits_is_told_and_declared() {
         .filter(|check| check.status == CheckStatus::Warn)
         .map(|check| (check.name, check.remedy.is_some()))
         .collect();
-    let expected = ["disk", "memory limit", "freezer"].map(|name| (name.to_owned(), true));
+    let expected = ["disk", "disk limit", "memory limit", "freezer"].map(|name| (name.to_owned(), true));
     assert_eq!(warned, expected);
     let capabilities = host.capabilities();
     assert!(!capabilities.supports(C::MemoryLimit) && !capabilities.supports(C::Pause));
@@ -140,11 +145,11 @@ fn what_only_limits_is_told_and_declared() {
     assert!(!host.capabilities().supports(C::UpdateResources));
 }
 
-/// Whatever is not native has a reason.
+/// Whatever is not native has a reason; of the disk limit it is also told how it is held.
 #[test]
 fn reasons_are_given() {
     for (capability, support) in complete().capabilities().iter() {
-        let is_native = support.level == SupportLevel::Native;
+        let is_native = support.level == SupportLevel::Native && capability != C::DiskLimit;
         assert_eq!(support.reason.is_none(), is_native, "{capability}");
     }
 }
@@ -153,7 +158,7 @@ fn reasons_are_given() {
 fn this_host_is_looked_at() {
     let state = tempfile::tempdir().unwrap();
     let cgroups = Cgroups::detect().unwrap();
-    let host = Host::probe(&cgroups, &Layout::new(state.path()), None);
+    let host = Host::probe(&cgroups, &Layout::new(state.path()), None, DiskBackend::Auto);
     let capacity = host.capacity();
     assert!(capacity.cpu >= Some(1.0) && capacity.memory > Some(0) && capacity.disk > Some(0));
     assert!(capacity.pids >= Some(301));

@@ -64,8 +64,8 @@ impl DriverFactory for MockFactory {
         true
     }
 
-    async fn registry(&self) -> Option<Registry> {
-        Some(Registry {
+    async fn registry(&self) -> Result<Registry, Unavailable> {
+        Ok(Registry {
             image: REGISTRY_IMAGE.to_owned(),
             missing: "registry.example/missing:1".to_owned(),
         })

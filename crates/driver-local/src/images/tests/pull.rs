@@ -193,13 +193,7 @@ async fn damaged_content_is_not_taken() {
     let fixture = Fixture::new();
     registry.push("a:1", architecture(), &["damaged"]).await;
     let blob = digest_of(&gzip(&Tar::new().file("damaged", "x").end()));
-    let path = registry
-        .storage
-        .path()
-        .join("data/docker/registry/v2/blobs/sha256")
-        .join(&blob[..2])
-        .join(&blob)
-        .join("data");
+    let path = registry.0.blob(&blob);
     let mut content = fs::read(&path).unwrap();
     content[40] ^= 1;
     fs::write(&path, content).unwrap();

@@ -1,8 +1,6 @@
-//! A registry of Debian's package `docker-registry`, on the loopback interface.
+//! Images in a registry on the loopback interface.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
+use driver_conformance::LoopbackRegistry;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::{Client, Reference, RegistryOperation, secrets};
 use serde_json::{Value, json};
@@ -10,75 +8,20 @@ use serde_json::{Value, json};
 use super::super::source::digest_of;
 use super::*;
 
-/// A registry that ends with the test.
-pub(super) struct Registry {
-    child: Child,
-    pub(super) storage: tempfile::TempDir,
-    address: String,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+pub(super) struct Registry(pub(super) LoopbackRegistry);
 
 impl Registry {
     /// `None`, with the reason printed: it is not installed.
     pub(super) fn start(auth: bool) -> Option<Self> {
-        let storage = tempfile::tempdir().unwrap();
-        let password = storage.path().join("htpasswd");
         // The bcrypt of `U*U`: a vector of its inventors.
-        fs::write(
-            &password,
-            "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n",
-        )
-        .unwrap();
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage:\n  filesystem: {{rootdirectory: '{}'}}\n",
-            storage.path().join("data").display()
-        );
-        if auth {
-            config += &format!(
-                "auth:\n  htpasswd: {{realm: test, path: '{}'}}\n",
-                password.display()
-            );
-        }
-        let path = storage.path().join("config.yml");
-        fs::write(&path, config).unwrap();
-        let mut command = Command::new("docker-registry");
-        command
-            .arg("serve")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                eprintln!("skipped: needs docker-registry: {error}");
-                return None;
-            }
-        };
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = log.by_ref().find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("listening on ")?;
-            Some(rest.split(['"', ',']).next().unwrap().to_owned())
-        });
-        // It must not wait for a reader of its log.
-        std::thread::spawn(move || log.for_each(drop));
-        let address = address.expect("the registry tells where it listens");
-        Some(Self {
-            child,
-            storage,
-            address,
-        })
+        let users = "user:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
+        let started = LoopbackRegistry::start(auth.then_some(users), None);
+        let started = started.inspect_err(|reason| eprintln!("skipped: {reason}"));
+        started.ok().map(Self)
     }
 
     pub(super) fn reference(&self, name: &str) -> String {
-        format!("{}/{name}", self.address)
+        format!("{}/{name}", self.0.address())
     }
 
     async fn client(&self) -> Client {
@@ -93,7 +36,7 @@ impl Registry {
             .auth(&reference, &auth, RegistryOperation::Push)
             .await
             .unwrap();
-        client.store_auth_if_needed(&self.address, &auth).await;
+        client.store_auth_if_needed(self.0.address(), &auth).await;
         client
     }
 
