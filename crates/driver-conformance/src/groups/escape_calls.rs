@@ -65,6 +65,9 @@ async fn refuses(cx: Context, calls: &'static [&'static str]) -> CaseResult {
     calls.iter().for_each(|call| commands.extend(["try", call, ","]));
     let config = cx.config(commands).security(root());
     let output = cx.finish(&config).await?.output;
+    if cx.driver().name() == "docker" && output.errno("try-io-uring") == Some("EFAULT") {
+        return expect::skip("the default seccomp profile of Docker Engine before 25 lets io_uring through");
+    }
     calls
         .iter()
         .try_for_each(|call| output.expect_refused(&format!("try-{call}")))
