@@ -151,12 +151,8 @@ async fn many_entries(cx: Context) -> CaseResult {
                 .await?
                 .output
                 .value("size")?;
-            Ok(cx
-                .driver()
-                .get_image(&cx.image_name("i"))
-                .await?
-                .map(drop)
-                .unwrap_or_default())
+            let image = cx.driver().get_image(&cx.image_name("i")).await?;
+            expect::some("the image", image).map(drop)
         }
     }
 }
