@@ -8,7 +8,7 @@ use crate::expect;
 pub(crate) struct Lines(String);
 
 /// How the kernel and the default profile say no.
-const REFUSALS: [&str; 6] = ["EPERM", "EACCES", "EROFS", "ENOSYS", "ENOENT", "EMPTY"];
+const REFUSALS: [&str; 7] = ["EPERM", "EACCES", "EROFS", "ENOSYS", "ENOENT", "EMPTY", "KILLED"];
 
 impl Lines {
     pub(crate) fn new(text: impl Into<String>) -> Self {

@@ -2,8 +2,9 @@
 //! it saw. The language is described in `docs/workload.md` of this crate.
 //!
 //! It is not part of any library: the suite compiles it at run time with plain `rustc`, so it uses the standard
-//! library and, in `system.rs`, a few functions of the C library.
+//! library and, in `system.rs` and `escape.rs`, a few functions of the C library.
 
+mod escape;
 mod files;
 mod network;
 mod processes;
@@ -157,6 +158,7 @@ fn dispatch(name: &[u8], arguments: &[Vec<u8>]) -> Answer {
             .or_else(|| network::run(&name, &arguments))
             .or_else(|| terminal::run(&name, &arguments))
             .or_else(|| system::run(&name, &arguments))
+            .or_else(|| escape::run(&name, &arguments))
             .unwrap_or(Err(Trouble::Usage)),
     }
 }

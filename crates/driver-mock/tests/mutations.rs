@@ -54,6 +54,7 @@ const GROUPS: &[(Lie, &str)] = &[
     (Lie::KeepCapabilities, "security"),
     (Lie::WritableRoot, "security"),
     (Lie::NoSeccomp, "security"),
+    (Lie::IgnorePidsLimit, "escape"),
     (Lie::RemoveVolumesInUse, "volumes"),
     (Lie::ForgetVolumeContent, "volumes"),
     (Lie::IgnoreNetworkIsolation, "networks"),

@@ -11,6 +11,13 @@ mod config;
 mod config_rows;
 mod create;
 mod errors;
+mod escape;
+mod escape_archives;
+mod escape_bombs;
+mod escape_calls;
+mod escape_images;
+mod escape_names;
+mod escape_races;
 mod events;
 mod events_readers;
 mod exec;
@@ -72,6 +79,7 @@ const GROUPS: &[(&str, Register)] = &[
     ("events", events::register),
     ("limits", limits::register),
     ("security", security::register),
+    ("escape", escape::register),
     ("volumes", volumes::register),
     ("networks", networks::register),
     ("ports", ports::register),

@@ -74,4 +74,8 @@ pub(super) const RULES: &[Rule] = &[
         "7.host",
         "Container processes cannot signal, trace or see the host's.",
     ),
+    rule(
+        "7.escape",
+        "A hostile image, archive, name or workload neither reads, changes nor stops anything outside of its container.",
+    ),
 ];

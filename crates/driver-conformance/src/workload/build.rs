@@ -8,8 +8,9 @@ use std::process::{Command, Output};
 use crate::fnv::fnv1a64;
 
 /// The source files by name; the first is the root.
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     ("main.rs", include_str!("../../workload/main.rs")),
+    ("escape.rs", include_str!("../../workload/escape.rs")),
     ("files.rs", include_str!("../../workload/files.rs")),
     ("network.rs", include_str!("../../workload/network.rs")),
     ("processes.rs", include_str!("../../workload/processes.rs")),

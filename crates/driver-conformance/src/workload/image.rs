@@ -85,19 +85,45 @@ pub(crate) fn image_archive(simulated: bool) -> Result<Bytes, String> {
     } else {
         build::program()?
     };
-    archive(&program)
+    archive(&program, &[])
         .map(Bytes::from)
         .map_err(|error| format!("cannot pack the image: {error}"))
 }
 
-fn archive(program: &[u8]) -> io::Result<Vec<u8>> {
+/// The root file system without a path and what is below it, and with more entries instead.
+///
+/// # Errors
+///
+/// The program cannot be compiled.
+pub(crate) fn hostile_archive(simulated: bool, without: &[&str], more: &[Vec<u8>]) -> Result<Bytes, String> {
+    let program = if simulated {
+        PLACEHOLDER.to_vec()
+    } else {
+        build::program()?
+    };
+    let mut archive =
+        archive(&program, without).map_err(|error| format!("cannot pack the image: {error}"))?;
+    // The two blocks that end the archive go to the new end.
+    archive.truncate(archive.len() - 1024);
+    archive.extend(more.concat());
+    archive.resize(archive.len() + 1024, 0);
+    Ok(Bytes::from(archive))
+}
+
+fn archive(program: &[u8], without: &[&str]) -> io::Result<Vec<u8>> {
+    let kept = |path: &str| {
+        !without.iter().any(|gone| {
+            path.strip_prefix(gone)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
     let mut tar = Builder::new(Vec::new());
     let mut home = header(EntryType::Directory, 0o755, 0);
     tar.append_data(&mut home, "home", io::empty())?;
-    for (path, owner, mode) in DIRECTORIES {
+    for (path, owner, mode) in DIRECTORIES.into_iter().filter(|(path, ..)| kept(path)) {
         tar.append_data(&mut header(EntryType::Directory, mode, owner), path, io::empty())?;
     }
-    for (path, mode, content) in FILES {
+    for (path, mode, content) in FILES.into_iter().filter(|(path, ..)| kept(path)) {
         append_file(&mut tar, path, mode, content.as_bytes())?;
     }
     append_file(&mut tar, "workload", 0o755, program)?;

@@ -4,4 +4,4 @@ mod build;
 mod image;
 
 pub(crate) use build::program;
-pub(crate) use image::{PROGRAM, image_archive, import_options};
+pub(crate) use image::{PROGRAM, hostile_archive, image_archive, import_options};

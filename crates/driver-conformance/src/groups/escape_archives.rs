@@ -1,0 +1,158 @@
+//! Escapes by archives: images that are imported, and files that are copied in.
+
+use driver_types::{Capability, ContainerDriverExt};
+use tar::EntryType;
+
+use super::escape::{Canary, ESCAPE, needs_a_kernel, refused};
+use super::escape_images::{import, link, of_image, try_run};
+use super::files::{archive, bytes, entry, file, writable};
+use super::security::root;
+use crate::Context;
+use crate::case::{CaseResult, Group};
+use crate::expect;
+
+/// How entries lead out.
+const KINDS: [&str; 5] = [
+    "dot_dot",
+    "an_absolute_name",
+    "a_symlink",
+    "a_chain_of_symlinks",
+    "a_hard_link",
+];
+
+pub(super) fn register(group: &mut Group) {
+    for kind in KINDS {
+        group
+            .case(format!("import_through_{kind}"), move |cx| imported(cx, kind))
+            .needs(&[Capability::ImportImage, Capability::Images])
+            .proves(&["7.escape", "3.images.manage"]);
+        group
+            .case(format!("copy_through_{kind}"), move |cx| copied(cx, kind))
+            .needs(&[Capability::Copy])
+            .proves(&["7.escape", "3.copy.root"]);
+    }
+    group
+        .case("device_nodes_of_an_image_are_closed", devices)
+        .needs(&[Capability::ImportImage, Capability::Images, Capability::User])
+        .proves(ESCAPE);
+    group
+        .case("an_archive_that_lies_about_its_size", lying_size)
+        .needs(&[Capability::ImportImage, Capability::Images])
+        .proves(ESCAPE);
+    group
+        .case("an_archive_of_many_entries", many_entries)
+        .needs(&[Capability::ImportImage, Capability::Images])
+        .proves(ESCAPE);
+}
+
+/// Entries that would write to the canary, or read its file as `stolen`.
+fn hostile(kind: &str, canary: &str) -> Vec<Vec<u8>> {
+    let up = format!("../../../../../../..{canary}");
+    match kind {
+        "dot_dot" => vec![file(&format!("{up}/new"), b"1")],
+        "an_absolute_name" => vec![file(&format!("{canary}/new"), b"1")],
+        "a_symlink" => vec![
+            link("evil", canary),
+            file("evil/new", b"1"),
+            file("evil/file", b"1"),
+        ],
+        "a_chain_of_symlinks" => vec![link("a", "."), link("a/b", &up), file("a/b/new", b"1")],
+        _ => vec![
+            entry("stolen", EntryType::Link, &format!("{canary}/file"), 0o644, b""),
+            file("stolen", b"1"),
+            entry("stolen", EntryType::Link, &format!("{up}/file"), 0o644, b""),
+        ],
+    }
+}
+
+async fn imported(cx: Context, kind: &'static str) -> CaseResult {
+    let canary = Canary::new()?;
+    match import(&cx, "i", &[], &hostile(kind, &canary.path())).await? {
+        Err(error) => refused(&error)?,
+        Ok(_) => canary.unread(&try_run(&cx, &of_image(&cx, "i", ["read", "/stolen"])).await?)?,
+    }
+    canary.untouched()
+}
+
+async fn copied(cx: Context, kind: &'static str) -> CaseResult {
+    let canary = Canary::new()?;
+    let id = cx.create(&writable(&cx, ["uid"])).await?.id;
+    let content = archive(&hostile(kind, &canary.path()));
+    if let Err(error) = cx.driver().copy_into(&id, "/work", bytes(content)).await {
+        refused(&error)?;
+    }
+    canary.untouched()?;
+    let stolen = cx
+        .driver()
+        .read_file(&id, "/work/stolen")
+        .await
+        .unwrap_or_default();
+    canary.unread(&String::from_utf8_lossy(&stolen))
+}
+
+fn device(name: &str, kind: EntryType, major: u32, minor: u32) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o666);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    let _ = header
+        .set_device_major(major)
+        .and_then(|()| header.set_device_minor(minor));
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+/// Memory and disks of the host, for everybody.
+async fn devices(cx: Context) -> CaseResult {
+    needs_a_kernel(&cx)?;
+    let nodes = [
+        device("memory", EntryType::Char, 1, 1),
+        device("disk", EntryType::Block, 8, 0),
+        device("virtual-disk", EntryType::Block, 254, 0),
+    ];
+    if let Err(error) = import(&cx, "i", &[], &nodes).await? {
+        return refused(&error);
+    }
+    for path in ["/memory", "/disk", "/virtual-disk"] {
+        let config = of_image(&cx, "i", ["read", path, ",", "open-write", path]).security(root());
+        let output = cx.finish(&config).await?.output;
+        output.expect_refused("read")?;
+        output.expect_refused("open-write")?;
+    }
+    Ok(())
+}
+
+/// A tebibyte that is not there: neither memory nor disk is taken for it.
+async fn lying_size(cx: Context) -> CaseResult {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..4].copy_from_slice(b"huge");
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_size(1 << 40);
+    header.set_cksum();
+    match import(&cx, "i", &[], &[header.as_bytes().to_vec()]).await? {
+        Err(error) => refused(&error)?,
+        Ok(image) => expect::that("less than 1 GiB", image.size_bytes < 1 << 30, image)?,
+    }
+    Ok(())
+}
+
+async fn many_entries(cx: Context) -> CaseResult {
+    let entries: Vec<_> = (0..5000)
+        .map(|number| file(&format!("data/{number}"), b""))
+        .collect();
+    match import(&cx, "i", &[], &entries).await? {
+        Err(error) => refused(&error),
+        Ok(_) => {
+            cx.finish(&of_image(&cx, "i", ["size", "/data/4999"]))
+                .await?
+                .output
+                .value("size")?;
+            let image = cx.driver().get_image(&cx.image_name("i")).await?;
+            expect::some("the image", image).map(drop)
+        }
+    }
+}
