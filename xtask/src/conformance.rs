@@ -16,7 +16,7 @@ use crate::run::{Result, cargo, output, root, run};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only these drivers, with commas: docker, local, local-rootless, mock-docker, mock-local
+    /// Only these drivers, with commas: docker, local, local-rootless, local-subids, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
     /// Fail unless these drivers ran, with commas
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
 /// The crates whose test program `conformance` opens drivers of this project, with the names of those drivers.
 const PACKAGES: [(&str, &[&str]); 3] = [
     ("driver-mock", &["mock-docker", "mock-local"]),
-    ("driver-local", &["local", rootless::NAME]),
+    ("driver-local", &["local", "local-rootless", "local-subids"]),
     ("driver-docker", &["docker"]),
 ];
 
@@ -62,19 +62,19 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
     for (package, program) in packages.iter().zip(&programs) {
         let drivers = PACKAGES.iter().find(|(name, _)| name == package);
         let drivers = drivers.map_or(&[][..], |(_, drivers)| drivers);
+        let is_rootless = |driver: &str| rootless::DRIVERS.iter().any(|(name, _)| *name == driver);
         if drivers
             .iter()
-            .any(|driver| *driver != rootless::NAME && wanted(arguments, driver))
+            .any(|driver| !is_rootless(driver) && wanted(arguments, driver))
         {
             let file = reports.join(format!("{package}.json"));
             run_program(program, arguments, &file)?;
             files.push(file);
         }
-        // Who is not root runs `local` that way.
-        if drivers.contains(&rootless::NAME) && wanted(arguments, rootless::NAME) && rootless::is_root()? {
-            let file = reports.join(format!("{package}-rootless.json"));
-            rootless::run(program, &selection(arguments), &file)?;
-            files.push(file);
+        for (name, user) in rootless::DRIVERS {
+            if drivers.contains(&name) && wanted(arguments, name) {
+                files.extend(run_rootless(program, arguments, (name, user), &reports)?);
+            }
         }
     }
     report(arguments, &files)
@@ -82,7 +82,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
 
 /// All drivers that CI requires, with the results for people.
 pub(crate) fn all(require: bool) -> Result {
-    let require = require.then(|| "docker,local,local-rootless,mock-docker,mock-local".to_owned());
+    let require =
+        require.then(|| "docker,local,local-rootless,local-subids,mock-docker,mock-local".to_owned());
     main(&Arguments {
         require,
         format: "pretty".to_owned(),
@@ -166,6 +167,26 @@ fn selection(arguments: &Arguments) -> Vec<String> {
         .filter_map(|(name, value)| Some([name.to_owned(), value?]))
         .flatten()
         .collect()
+}
+
+/// Runs a program as another user; the report, unless that cannot be here.
+fn run_rootless(
+    program: &Path,
+    arguments: &Arguments,
+    (name, user): (&str, &str),
+    reports: &Path,
+) -> Result<Option<PathBuf>> {
+    // Who is not root runs `local` that way.
+    if !rootless::is_root()? {
+        return Ok(None);
+    }
+    let Some(found) = rootless::user(user)? else {
+        eprintln!("{name} is left out: there is no user `{user}`; install uidmap, and `useradd -M {user}`");
+        return Ok(None);
+    };
+    let file = reports.join(format!("{name}.json"));
+    rootless::run(program, name, found, &selection(arguments), &file)?;
+    Ok(Some(file))
 }
 
 /// Runs one program. Failed cases are in its report; only a program that wrote none is an error here.

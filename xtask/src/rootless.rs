@@ -1,4 +1,4 @@
-//! The conformance suite on `driver-local` as a user without rights, for a caller who is root: `local-rootless`.
+//! The conformance suite on `driver-local` as users without rights, for a caller who is root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -8,11 +8,27 @@ use std::process::{Command, Stdio};
 
 use crate::run::{self, Result};
 
-/// The name of the driver in reports.
-pub(crate) const NAME: &str = "local-rootless";
+/// The names in reports, and who runs them.
+pub(crate) const DRIVERS: [(&str, &str); 2] = [
+    // One who has nothing, not even an entry in `/etc/subuid`.
+    ("local-rootless", "nobody"),
+    // One to whom ids are granted, by `useradd`.
+    ("local-subids", "driver-subids"),
+];
 
-/// `nobody`: a user who has nothing, not even an entry in `/etc/subuid`.
-const USER: u32 = 65_534;
+/// A user: uid and gid.
+#[derive(Clone, Copy)]
+pub(crate) struct User(u32, u32);
+
+/// The user of this name, if there is one.
+pub(crate) fn user(name: &str) -> Result<Option<User>> {
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.strip_prefix(name)?.strip_prefix(':')?.split(':').skip(1);
+        Some(User(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    Ok(found)
+}
 
 /// Whether the caller is root.
 pub(crate) fn is_root() -> Result<bool> {
@@ -21,9 +37,10 @@ pub(crate) fn is_root() -> Result<bool> {
 }
 
 /// Runs a conformance program, and puts its report where `file` says. Failed cases are in the report.
-pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result {
+pub(crate) fn run(program: &Path, name: &str, user: User, selection: &[String], file: &Path) -> Result {
     let _ = fs::remove_file(file);
-    let place = Place::new()?;
+    let User(uid, gid) = user;
+    let place = Place::new(user)?;
     let copy = place.0.join("conformance");
     fs::copy(program, &copy)?;
     // The user may have no compiler, and cannot reach that of root.
@@ -43,16 +60,16 @@ pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TMPDIR", &place.0)
         .env("DRIVER_CONFORMANCE_WORKLOAD", &workload)
-        .env("DRIVER_CONFORMANCE_LOCAL_NAME", NAME)
+        .env("DRIVER_CONFORMANCE_LOCAL_NAME", name)
         .env("DRIVER_CONFORMANCE_LOCAL_STATE", place.0.join("state"))
         .current_dir(&place.0)
-        .uid(USER)
-        .gid(USER)
+        .uid(uid)
+        .gid(gid)
         .stdin(Stdio::null());
     let status = command.status()?;
     if !report.is_file() {
         return Err(format!(
-            "{} as user {USER} ended without a report ({status})",
+            "{} as user {uid} ended without a report ({status})",
             program.display()
         )
         .into());
@@ -65,11 +82,11 @@ pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result {
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Result<Self> {
+    fn new(User(uid, gid): User) -> Result<Self> {
         let place = Self(PathBuf::from("/var/tmp").join(format!("driver-rootless-{}", std::process::id())));
         fs::create_dir(&place.0)?;
         fs::set_permissions(&place.0, fs::Permissions::from_mode(0o700))?;
-        chown(&place.0, Some(USER), Some(USER))?;
+        chown(&place.0, Some(uid), Some(gid))?;
         Ok(place)
     }
 }
