@@ -19,7 +19,7 @@ use crate::{rootless, vm};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
-    /// Only these drivers, with commas: docker, local, local-rootless, local-cgroup2, mock-docker, mock-local
+    /// Only these drivers, with commas: docker, local, local-rootless, local-subids, local-cgroup2, mock-docker, mock-local
     #[arg(long, value_name = "LIST")]
     driver: Option<String>,
     /// Fail unless these drivers ran, with commas, and had a registry to pull from
@@ -57,12 +57,12 @@ struct Program {
 #[derive(PartialEq, Eq)]
 enum Machine {
     This,
-    /// This one, as a user without rights. Who is not root runs `local` that way already.
-    Unprivileged,
+    /// This one, as this user without rights. Who is not root runs `local` that way already.
+    Unprivileged(&'static str),
     Virtual,
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     Program {
         package: "driver-mock",
         drivers: &["mock-docker", "mock-local"],
@@ -73,10 +73,17 @@ const PROGRAMS: [Program; 5] = [
         drivers: &["local"],
         machine: Machine::This,
     },
+    // Who has nothing, not even an entry in /etc/subuid.
     Program {
         package: "driver-local",
-        drivers: &[rootless::NAME],
-        machine: Machine::Unprivileged,
+        drivers: &["local-rootless"],
+        machine: Machine::Unprivileged("nobody"),
+    },
+    // To whom ids are granted: `useradd driver-subids` does.
+    Program {
+        package: "driver-local",
+        drivers: &["local-subids"],
+        machine: Machine::Unprivileged("driver-subids"),
     },
     Program {
         package: "driver-docker",
@@ -109,7 +116,19 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
         let _ = fs::remove_file(&file);
         let ended = match program.machine {
             Machine::This => run_here(executable, arguments, &file)?,
-            Machine::Unprivileged => rootless::run(executable, &selection(arguments), &file)?,
+            Machine::Unprivileged(user) => {
+                let Some(found) = rootless::user(user)? else {
+                    eprintln!("{} is left out: there is no user `{user}`", program.drivers[0]);
+                    continue;
+                };
+                rootless::run(
+                    executable,
+                    program.drivers[0],
+                    found,
+                    &selection(arguments),
+                    &file,
+                )?
+            }
             Machine::Virtual => run_virtually(program, executable, arguments, &file)?,
         };
         // Failed cases are in its report; only a program that wrote none is an error here.
@@ -133,7 +152,7 @@ pub(crate) fn all(require: bool) -> Result {
     let is_root = rootless::is_root()?;
     let here = |program: &&Program| match program.machine {
         Machine::This => true,
-        Machine::Unprivileged => is_root,
+        Machine::Unprivileged(_) => is_root,
         Machine::Virtual => without.is_none(),
     };
     let drivers: Vec<&str> = PROGRAMS
@@ -158,7 +177,7 @@ fn programs(arguments: &Arguments) -> Result<Vec<&'static Program>> {
         let is_root = rootless::is_root()?;
         let wanted = |program: &&Program| match program.machine {
             Machine::This => true,
-            Machine::Unprivileged if is_root => true,
+            Machine::Unprivileged(_) if is_root => true,
             _ => program.drivers.iter().any(|driver| required.contains(driver)),
         };
         return Ok(PROGRAMS.iter().filter(wanted).collect());

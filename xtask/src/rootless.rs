@@ -1,4 +1,4 @@
-//! The conformance suite on `driver-local` as a user without rights, for a caller who is root: `local-rootless`.
+//! The conformance suite on `driver-local` as users without rights, for a caller who is root.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -8,11 +8,19 @@ use std::process::{Command, Stdio};
 
 use crate::run::{self, Result};
 
-/// The name of the driver in reports.
-pub(crate) const NAME: &str = "local-rootless";
+/// A user: uid and gid.
+#[derive(Clone, Copy)]
+pub(crate) struct User(u32, u32);
 
-/// `nobody`: a user who has nothing, not even an entry in `/etc/subuid`.
-const USER: u32 = 65_534;
+/// The user of this name, if there is one.
+pub(crate) fn user(name: &str) -> Result<Option<User>> {
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.strip_prefix(name)?.strip_prefix(':')?.split(':').skip(1);
+        Some(User(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    Ok(found)
+}
 
 /// Whether the caller is root.
 pub(crate) fn is_root() -> Result<bool> {
@@ -21,8 +29,15 @@ pub(crate) fn is_root() -> Result<bool> {
 }
 
 /// Runs a conformance program, puts its report where `file` says, and tells how the program ended.
-pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result<String> {
-    let place = Place::new()?;
+pub(crate) fn run(
+    program: &Path,
+    name: &str,
+    user: User,
+    selection: &[String],
+    file: &Path,
+) -> Result<String> {
+    let User(uid, gid) = user;
+    let place = Place::new(user)?;
     let copy = place.0.join("conformance");
     fs::copy(program, &copy)?;
     // The user may have no compiler, and cannot reach that of root.
@@ -42,11 +57,11 @@ pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result<S
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TMPDIR", &place.0)
         .env("DRIVER_CONFORMANCE_WORKLOAD", &workload)
-        .env("DRIVER_CONFORMANCE_LOCAL_NAME", NAME)
+        .env("DRIVER_CONFORMANCE_LOCAL_NAME", name)
         .env("DRIVER_CONFORMANCE_LOCAL_STATE", place.0.join("state"))
         .current_dir(&place.0)
-        .uid(USER)
-        .gid(USER)
+        .uid(uid)
+        .gid(gid)
         .stdin(Stdio::null());
     let status = command.status()?;
     if report.is_file() {
@@ -59,11 +74,11 @@ pub(crate) fn run(program: &Path, selection: &[String], file: &Path) -> Result<S
 struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Result<Self> {
+    fn new(User(uid, gid): User) -> Result<Self> {
         let place = Self(PathBuf::from("/var/tmp").join(format!("driver-rootless-{}", std::process::id())));
         fs::create_dir(&place.0)?;
         fs::set_permissions(&place.0, fs::Permissions::from_mode(0o700))?;
-        chown(&place.0, Some(USER), Some(USER))?;
+        chown(&place.0, Some(uid), Some(gid))?;
         Ok(place)
     }
 }

@@ -16,7 +16,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use driver_conformance::{DriverFactory, LoopbackRegistry, OpenOptions, Registry, Unavailable};
 use driver_local::{DiskBackend, LocalDriver, LocalOptions};
-use driver_types::{CheckStatus, ContainerDriver, ShutdownMode};
+use driver_types::{Capability, CheckStatus, ContainerDriver, ShutdownMode};
+
+/// The name of a driver that would prove nothing new with one id.
+const WITH_SUBIDS: &str = "local-subids";
 
 fn main() -> ExitCode {
     let state = std::env::var_os("DRIVER_CONFORMANCE_LOCAL_STATE").map(PathBuf::from);
@@ -70,6 +73,14 @@ impl DriverFactory for LocalFactory {
             .deadlines(options.deadlines.clone());
         let unavailable = |error: driver_types::DriverError| Unavailable(error.to_string());
         let driver = LocalDriver::open(options).map_err(unavailable)?;
+        let user = driver
+            .capabilities()
+            .await
+            .map_err(unavailable)?
+            .get(Capability::User);
+        if self.name == WITH_SUBIDS && !user.is_supported() {
+            return Err(Unavailable(user.reason.unwrap_or_default()));
+        }
         let checks = driver.preflight().await.map_err(unavailable)?.checks;
         match checks.iter().find(|check| check.status == CheckStatus::Fail) {
             None => Ok(Arc::new(driver)),
