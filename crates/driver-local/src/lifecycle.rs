@@ -9,6 +9,7 @@ use driver_types::{
     Action, ContainerConfig, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions,
     Transition,
 };
+use tokio::task::JoinHandle;
 
 use crate::container::Container;
 use crate::containers::unwritable;
@@ -18,7 +19,7 @@ use crate::layout::ContainerDir;
 use crate::networks::Networks;
 use crate::networks::members::Membership;
 use crate::time::now_ms;
-use crate::{disk, exec_calls, launch, process, shim, trash};
+use crate::{disk, exec_calls, launch, lost, process, shim, trash};
 
 /// Longer than the kernel needs to end a killed process that is not stuck in it.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -44,7 +45,8 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     core.containers
         .record(container, &Record::Starting { run, at: now_ms() })?;
     let failed = match launch(core, container, run).await {
-        Ok(()) => {
+        Ok(shim) => {
+            lost::with_shim(core, id, run, shim);
             let started = core.containers.find(id)?;
             exec_calls::begin_checks(core, &started);
             leave_at_end(core, &started);
@@ -70,7 +72,8 @@ pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
         .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
 }
 
-async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
+/// Begins a run, and returns what ends with its shim.
+async fn launch(core: &Core, container: &Container, run: u32) -> Result<JoinHandle<()>> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
     let groups = core
@@ -94,7 +97,7 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
     let spawned = core.shim.spawn(&Task::Run(Box::new(task))).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
     match process.report().await {
-        Ok(Report::Started { .. }) => Ok(()),
+        Ok(Report::Started { .. }) => Ok(process.ended),
         Ok(Report::Failed {
             exit_code, message, ..
         }) => {

@@ -1,6 +1,7 @@
 //! `recover` and `shutdown`, and what both need: telling what lives from what was lost.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use driver_types::{
@@ -104,10 +105,36 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         }
     }
     let settled = core.containers.look(id)?;
+    if let Some(settled) = &settled {
+        agree_with_freezer(core, settled)?;
+    }
     if let Some(ended) = settled.as_ref().filter(|container| container.live().is_none()) {
         lifecycle::clean(core, ended)?;
     }
     Ok(settled)
+}
+
+/// A driver that was killed between the freezer and the record of it, or in a snapshot, which freezes for a moment and
+/// records nothing, left one that does not fit the other. The journal is right.
+fn agree_with_freezer(core: &Core, container: &Container) -> Result<()> {
+    let Some(run) = container.live() else {
+        return Ok(());
+    };
+    let id = container.id();
+    let agreed = match run.paused {
+        true => core.cgroups.freeze(id),
+        false => core.cgroups.thaw(id),
+    };
+    match agreed {
+        Ok(()) => Ok(()),
+        // It ended just now, or the host cannot freeze.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(()),
+        Err(_) if core.containers.look(id)?.is_none_or(|now| now.live().is_none()) => Ok(()),
+        Err(error) => Err(DriverError::internal(format!(
+            "container {id} cannot be {}: {error}",
+            if run.paused { "frozen" } else { "thawed" }
+        ))),
+    }
 }
 
 /// Removes what makers that died have left.

@@ -14,6 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
 use crate::ready;
 
@@ -32,6 +33,8 @@ pub(crate) struct ShimProcess {
     pub(crate) pid: i32,
     /// The socket that is its stdin.
     pub(crate) socket: UnixStream,
+    /// Returns when it has ended.
+    pub(crate) ended: JoinHandle<()>,
 }
 
 impl Shim {
@@ -70,9 +73,10 @@ impl Shim {
             .map_err(io::Error::other)??;
         socket.set_nonblocking(true)?;
         let pid = child.id().cast_signed();
-        reap(child)?;
+        let ended = reap(child)?;
         let mut process = ShimProcess {
             pid,
+            ended,
             socket: UnixStream::from_std(socket)?,
         };
         process.socket.write_all(&driver_local_shim::encode(task)).await?;
@@ -94,16 +98,15 @@ fn spawn(program: &File) -> io::Result<(Child, StdUnixStream)> {
 }
 
 /// Waits for the end of the process without a thread for each.
-fn reap(mut child: Child) -> io::Result<()> {
+fn reap(mut child: Child) -> io::Result<JoinHandle<()>> {
     let pid = Pid::from_raw(child.id().cast_signed()).ok_or(io::ErrorKind::NotFound)?;
     let pidfd = ready::register(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
-    tokio::spawn(async move {
+    Ok(tokio::spawn(async move {
         // An error means that the runtime ends: the process outlives it, as it should.
         if pidfd.readable().await.is_ok() {
             let _ = child.wait();
         }
-    });
-    Ok(())
+    }))
 }
 
 impl ShimProcess {
