@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod conformance;
+mod crash;
 mod engine;
 mod run;
 mod schema;
@@ -36,6 +37,10 @@ enum Command {
     Test(test::Arguments),
     /// Run the benchmarks that stand behind the figures
     Bench(bench::Arguments),
+    /// Kill applications and shims of driver-local at system calls and at random moments (needs root)
+    Crash(crash::CrashArguments),
+    /// Thousands of lifecycles of driver-local, and a thousand containers at once (needs root)
+    Soak(crash::SoakArguments),
     /// Check what compilers do not: crate graph, file sizes, docs
     Tidy,
     /// Everything that CI runs but the tests: lint, docs, schemas, consumers, conformance
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Test(arguments) => test::main(&arguments),
         Command::Bench(arguments) => bench::main(&arguments),
+        Command::Crash(arguments) => crash::crash(&arguments),
+        Command::Soak(arguments) => crash::soak(&arguments),
         Command::Tidy => tidy::main(),
         Command::Ci(arguments) => ci::main(&arguments),
     };

@@ -7,15 +7,29 @@ use std::path::Path;
 
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
-    ContainerDriver, ExecSpec, ExitInfo, ImportOptions, LogOptions, NetworkConfig, PortMapping,
-    RemoveOptions, ResourceLimits, Result, StopOptions, VolumeConfig, VolumeMount, WaitCondition,
+    ContainerDriver, ContainerDriverExt, ExecSpec, ExitInfo, ImportOptions, LogOptions, NetworkConfig,
+    PortMapping, PullRequest, RemoveOptions, ResourceLimits, Result, StopOptions, VolumeConfig, VolumeMount,
+    WaitCondition,
 };
 use futures_util::TryStreamExt;
 
+use crate::oci::Oci;
 use crate::workload::{GRACE_MS, Workload, image, stream_of};
 
 /// What the application can be told to do; each is one run of it.
-pub(crate) const SCRIPTS: [&str; 5] = ["stop", "exit", "freeze", "network", "image"];
+pub(crate) const SCRIPTS: &[&str] = &[
+    "stop",
+    "exit",
+    "freeze",
+    "network",
+    "import",
+    "load",
+    #[cfg(feature = "pull")]
+    "pull",
+];
+
+/// The variable with the address of the registry to pull from.
+pub(crate) const REGISTRY: &str = "DRIVER_CRASH_REGISTRY";
 
 /// What the scripts make beside containers.
 pub(crate) const OTHER_IMAGE: &str = "crash/other:1";
@@ -57,8 +71,10 @@ async fn play(session: &Session, script: &str, seed: u64) {
         "exit" => exit(session).await,
         "freeze" => freeze(session).await,
         "network" => network(session).await,
-        "image" => other_image(session).await,
-        "load" => crate::load::work(session, seed).await,
+        "import" => import(session).await,
+        "load" => load(session).await,
+        "pull" => pull(session).await,
+        "work" => crate::load::work(session, seed).await,
         other => tell("failed", "script", other, "there is none of this name"),
     }
 }
@@ -128,6 +144,11 @@ impl Session {
             self.driver.wait_container(id, WaitCondition::Exited),
         )
         .await
+    }
+
+    async fn remove_image(&self, reference: &str) -> Option<()> {
+        self.step("remove-image", reference, self.driver.remove_image(reference))
+            .await
     }
 
     pub(crate) async fn stop(&self, name: &str, id: &str) -> Option<()> {
@@ -262,9 +283,7 @@ async fn freeze(session: &Session) {
         .step("update", &name, driver.update_resources(&id, &limits))
         .await;
     session.force(&name, &id).await;
-    session
-        .step("remove-image", SNAPSHOT, driver.remove_image(SNAPSHOT))
-        .await;
+    session.remove_image(SNAPSHOT).await;
 }
 
 /// A network of its own, and a member that is removed while it runs.
@@ -291,18 +310,30 @@ async fn network(session: &Session) {
 }
 
 /// An import and its removal.
-async fn other_image(session: &Session) {
+async fn import(session: &Session) {
     let driver = &session.driver;
     let Some(tar) = image() else { return };
     let options = ImportOptions::new(OTHER_IMAGE);
-    session
-        .step(
-            "import",
-            OTHER_IMAGE,
-            driver.import_image(&options, stream_of(tar)),
-        )
-        .await;
-    session
-        .step("remove-image", OTHER_IMAGE, driver.remove_image(OTHER_IMAGE))
-        .await;
+    let import = driver.import_image(&options, stream_of(tar));
+    session.step("import", OTHER_IMAGE, import).await;
+    session.remove_image(OTHER_IMAGE).await;
+}
+
+/// An archive of an image, and its removal.
+async fn load(session: &Session) {
+    let Some(tar) = image() else { return };
+    let archive = Oci::new(&tar).archive();
+    let load = session.driver.load_images(stream_of(archive));
+    for image in session.step("load", "-", load).await.unwrap_or_default() {
+        session.remove_image(&image.id).await;
+    }
+}
+
+/// A pull from the registry of the tests, and the removal of what came.
+async fn pull(session: &Session) {
+    let reference = Oci::reference(&std::env::var(REGISTRY).unwrap_or_default());
+    let request = PullRequest::new(&reference);
+    let pull = session.driver.pull_image_wait(&request);
+    session.step("pull", &reference, pull).await;
+    session.remove_image(&reference).await;
 }

@@ -140,6 +140,8 @@ fn networks(state: &Path) -> Vec<String> {
         .flatten()
         .flatten();
     let books: String = books
+        // The next save writes over the draft of a killed one.
+        .filter(|book| book.path().extension().is_some_and(|kind| kind == "json"))
         .filter_map(|book| fs::read_to_string(book.path()).ok())
         .collect();
     let mut found = Vec::new();

@@ -123,7 +123,7 @@ struct Killed {
 }
 
 fn kill_one(rng: &mut Rng, state: &std::path::Path, seed: u64) -> std::io::Result<Killed> {
-    let mut child = application("load", state, seed)?;
+    let mut child = application("work", state, seed)?;
     let said = listen(&mut child);
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(b"\n")?;

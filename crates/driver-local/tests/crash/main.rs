@@ -13,6 +13,7 @@ mod calls;
 mod judge;
 mod leftovers;
 mod load;
+mod oci;
 mod points;
 mod soak;
 mod story;

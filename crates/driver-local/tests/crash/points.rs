@@ -13,7 +13,8 @@ pub(crate) fn run(bench: &Bench) -> Vec<String> {
     let wanted = crate::number("DRIVER_CRASH_POINTS", 10);
     let only = std::env::var("DRIVER_CRASH_SCRIPT").ok();
     let scripts: Vec<&str> = SCRIPTS
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|name| only.as_deref().is_none_or(|only| only == *name))
         .collect();
     let mut judge = crate::judge::Judge::new(bench.judge.state.clone());

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use nix::sys::ptrace::{self, Options};
@@ -16,7 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::calls;
+use crate::oci::Oci;
+use crate::workload::image;
+use crate::{app, calls};
 
 /// An application that says nothing for so long hangs. Far more than the slowest step takes on a busy machine.
 const HANGS: Duration = Duration::from_secs(300);
@@ -56,10 +58,13 @@ pub(crate) struct Traced {
 
 /// This program as an application on a state directory.
 pub(crate) fn application(script: &str, state: &Path, seed: u64) -> std::io::Result<Child> {
+    static REGISTRY: OnceLock<String> = OnceLock::new();
+    let registry = REGISTRY.get_or_init(|| Oci::new(&image().unwrap_or_default()).serve());
     Command::new(std::env::current_exe()?)
         .args(["application", script])
         .arg(state)
         .arg(seed.to_string())
+        .env(app::REGISTRY, registry)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
