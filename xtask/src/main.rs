@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod conformance;
+mod crash;
 mod engine;
 mod rootless;
 mod run;
@@ -40,6 +41,10 @@ enum Command {
     Bench(bench::Arguments),
     /// Run a program of this machine in a virtual machine with Debian's kernel and cgroup v2 only
     Vm(vm::Arguments),
+    /// Kill applications and shims of driver-local at system calls and at random moments (needs root)
+    Crash(crash::CrashArguments),
+    /// Thousands of lifecycles of driver-local, and a thousand containers at once (needs root)
+    Soak(crash::SoakArguments),
     /// Check what compilers do not: crate graph, file sizes, docs
     Tidy,
     /// Everything that CI runs but the tests: lint, docs, schemas, consumers, conformance
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
         },
+        Command::Crash(arguments) => crash::crash(&arguments),
+        Command::Soak(arguments) => crash::soak(&arguments),
         Command::Tidy => tidy::main(),
         Command::Ci(arguments) => ci::main(&arguments),
     };

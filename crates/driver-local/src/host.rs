@@ -126,7 +126,7 @@ impl Host {
                 "built without the feature `pull` of driver-local; import_image takes a root tar",
             ),
         };
-        let all = Capabilities::all();
+        let all = Capabilities::all().with(C::DiskLimit, self.disks.support());
         let all = match &self.rootless {
             Some(rootless) => rootless.reduce(all),
             None => all,
@@ -141,7 +141,6 @@ impl Host {
                 C::VolumeSize,
                 Support::none("volumes are directories of the state directory's file system"),
             )
-            .with(C::DiskLimit, self.disks.support())
             .with(C::CpuLimit, self.held.cpu.clone())
             .with(C::MemoryLimit, self.held.memory.clone())
             .with(C::PidsLimit, self.held.pids.clone())

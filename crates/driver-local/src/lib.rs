@@ -45,6 +45,7 @@ mod layout;
 mod lifecycle;
 mod lock;
 mod logs;
+mod lost;
 mod names;
 mod networks;
 mod object_calls;

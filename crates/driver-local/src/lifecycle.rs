@@ -18,9 +18,9 @@ use crate::journal::Record;
 use crate::layout::ContainerDir;
 use crate::networks::Networks;
 use crate::networks::members::Membership;
-use crate::shim::{self, Waiting};
+use crate::shim::{self, ShimProcess, Waiting};
 use crate::time::now_ms;
-use crate::{disk, exec_calls, launch, process, trash};
+use crate::{disk, exec_calls, launch, lost, process, trash};
 
 /// Longer than the kernel needs to end a killed process that is not stuck in it.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
@@ -46,13 +46,12 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
     core.containers
         .record(container, &Record::Starting { run, at: now_ms() })?;
     let failed = match launch(core, container, run).await {
-        Ok(()) => {
-            let started = core.containers.find(id)?;
-            prepare(core);
-            exec_calls::begin_checks(core, &started);
-            leave_at_end(core, &started);
-            return Ok(());
+        Ok(shim) => {
+            lost::watch(core, id, run, shim);
+            return begun(core, id);
         }
+        // The shim was killed after it had begun the run.
+        Err(_) if lost::is_taken_over(core, id, run).await? => return begun(core, id),
         Err(error) => error,
     };
     let (cleaning, left) = (Arc::clone(core), container.clone());
@@ -63,6 +62,15 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
         Ok(()) => failed,
         Err(error) => failed.with_cleanup(error),
     })
+}
+
+/// What follows a start.
+fn begun(core: &Arc<Core>, id: &str) -> Result<()> {
+    let started = core.containers.find(id)?;
+    prepare(core);
+    exec_calls::begin_checks(core, &started);
+    leave_at_end(core, &started);
+    Ok(())
 }
 
 /// Makes ready for the next start, beside what runs now.
@@ -94,7 +102,8 @@ pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
         .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
 }
 
-async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
+/// Begins a run, and returns its shim.
+async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProcess> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
     let (networks, joining) = (core.networks.clone(), container.clone());
@@ -123,7 +132,7 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<()> {
         .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
     process.go_on().await.map_err(|error| shim::lost(&error))?;
     match process.report().await {
-        Ok(Report::Started { .. }) => Ok(()),
+        Ok(Report::Started { .. }) => Ok(process),
         Ok(Report::Failed {
             exit_code, message, ..
         }) => {

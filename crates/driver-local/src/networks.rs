@@ -158,6 +158,19 @@ impl Networks {
         }
     }
 
+    /// Removes the files of networks that were not linked into place. Nobody may be making one.
+    fn sweep_drafts(&self) -> io::Result<()> {
+        for owner in names_in(&self.all).map_err(io::Error::other)? {
+            for entry in fs::read_dir(self.all.join(owner))? {
+                let entry = entry?;
+                if entry.file_name().as_encoded_bytes().starts_with(b".new-") {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a network by id or name, and tells its name.
     ///
     /// # Errors

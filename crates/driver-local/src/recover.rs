@@ -1,13 +1,12 @@
 //! `recover` and `shutdown`, and what both need: telling what lives from what was lost.
 
 use std::fs;
-use std::io;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use driver_local_shim::{Report, Task};
 use driver_types::{
-    ContainerStatus, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode, Signal,
-    StopOptions,
+    ContainerStatus, DriverError, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode,
+    Signal, StopOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -19,7 +18,7 @@ use crate::layout::Layout;
 use crate::lock::FileLock;
 use crate::query::describe;
 use crate::time::now_ms;
-use crate::{exec_calls, launch, lifecycle, process, trash};
+use crate::{exec_calls, lifecycle, lost, process, trash};
 
 /// How many containers are stopped or removed at the same time.
 const ENDINGS: usize = 8;
@@ -33,7 +32,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
             turn => turn?,
         };
-        let turn = adopt(core, turn).await?;
+        let turn = lost::adopt(core, turn).await?;
         let settling = Arc::clone(core);
         let Some(container) = blocking(move || settle(&settling, &turn)).await? else {
             continue;
@@ -69,30 +68,6 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
     })
     .await?;
     Ok(report)
-}
-
-/// Gives a run whose shim was killed another one; of a run that has ended meanwhile it finds out how.
-async fn adopt(core: &Arc<Core>, mut turn: Turn) -> Result<Turn> {
-    let container = &turn.container;
-    let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
-        return Ok(turn);
-    };
-    if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
-        return Ok(turn);
-    }
-    let task = Task::Adopt(Box::new(launch::adopt_task(core, container, run)));
-    let adopted = match core.shim.spawn(&task).await {
-        Ok(mut shim) => shim.report().await,
-        Err(error) => Err(error),
-    };
-    match adopted {
-        Ok(Report::Started { .. } | Report::Ready) => {}
-        // What cannot be adopted is ended.
-        Ok(other) => tracing::warn!(container = container.id(), ?other, "it cannot be adopted"),
-        Err(error) => tracing::warn!(container = container.id(), %error, "it cannot be adopted"),
-    }
-    turn.container = core.containers.find(container.id())?;
-    Ok(turn)
 }
 
 /// Brings a container whose turn it is to a state that its journal tells truly. `None` where its removal was finished.
@@ -131,14 +106,8 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         }
     }
     let settled = core.containers.look(id)?;
-    if let Some(container) = &settled
-        && container.live().is_some_and(|run| !run.paused)
-    {
-        // A snapshot may have frozen it, and its driver been killed.
-        let thawed = core.cgroups.thaw(id);
-        if let Err(error) = thawed.or_else(ended) {
-            tracing::warn!(container = id, %error, "it may be frozen");
-        }
+    if let Some(settled) = &settled {
+        agree_with_freezer(core, settled)?;
     }
     if let Some(ended) = settled.as_ref().filter(|container| container.live().is_none()) {
         lifecycle::clean(core, ended)?;
@@ -146,11 +115,26 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
     Ok(settled)
 }
 
-/// A container that ended meanwhile has no cgroup any more; a host without a freezer has frozen none.
-fn ended(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::Unsupported => Ok(()),
-        _ => Err(error),
+/// A driver that was killed between the freezer and the record of it, or in a snapshot, which freezes for a moment and
+/// records nothing, left one that does not fit the other. The journal is right.
+fn agree_with_freezer(core: &Core, container: &Container) -> Result<()> {
+    let Some(run) = container.live() else {
+        return Ok(());
+    };
+    let id = container.id();
+    let agreed = match run.paused {
+        true => core.cgroups.freeze(id),
+        false => core.cgroups.thaw(id),
+    };
+    match agreed {
+        Ok(()) => Ok(()),
+        // It ended just now, or the host cannot freeze.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(()),
+        Err(_) if core.containers.look(id)?.is_none_or(|now| now.live().is_none()) => Ok(()),
+        Err(error) => Err(DriverError::internal(format!(
+            "container {id} cannot be {}: {error}",
+            if run.paused { "frozen" } else { "thawed" }
+        ))),
     }
 }
 

@@ -260,6 +260,12 @@ impl ShimProcess {
         self.socket.write_all(&driver_local_shim::encode(task)).await
     }
 
+    /// Returns when the process has ended, and with it its end of the socket.
+    pub(crate) async fn ended(mut self) {
+        // It has nothing more to say.
+        while matches!(self.socket.read(&mut [0; 64]).await, Ok(1..)) {}
+    }
+
     /// Tells the shim of a run that its cgroups are there.
     pub(crate) async fn go_on(&mut self) -> io::Result<()> {
         self.socket.write_all(&[1]).await

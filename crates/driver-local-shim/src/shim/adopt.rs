@@ -39,8 +39,8 @@ pub(crate) fn adopt(task: AdoptTask, driver: OwnedFd) -> ExitCode {
             init_start_time,
         };
         let _ = tell(&driver, &report);
-        drop(driver);
         supervisor.watch();
+        drop(driver);
     } else {
         supervisor.finish();
         let _ = tell(&driver, &Report::Ready);

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::cgroups::{self, Joinable};
+use crate::cgroups::Joinable;
 use crate::clock::{boot_id, now_ms, start_time};
 use crate::container::{self, Equipment, First};
 use crate::directory::Directory;
@@ -48,8 +48,9 @@ pub(crate) fn run(task: RunTask, driver: OwnedFd, prepared: Option<Prepared>) ->
         Ok((supervisor, report)) => {
             // A driver that was killed just now finds it in the journal.
             let _ = tell(&driver, &report);
-            drop(driver);
+            // The socket is open as long as this process lives: a driver hears of its end.
             supervisor.watch();
+            drop(driver);
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -87,10 +88,6 @@ fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<
         Err(failure) => {
             for name in [SOCKET, OUT, ERR, EXIT] {
                 directory.remove(name);
-            }
-            if is_closed(driver) {
-                // Nobody else will.
-                cgroups::remove(&task.cgroups);
             }
             Err(failure)
         }
@@ -244,12 +241,6 @@ fn await_program(watching: &Watching, driver: &OwnedFd) -> Result<Option<crate::
             Progress::Closed => return executing.ok_or_else(container::died),
         }
     }
-}
-
-fn is_closed(driver: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(driver, PollFlags::RDHUP)];
-    let now = rustix::event::Timespec::default();
-    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 fn open_network(network: &NetworkNamespace) -> Result<Option<OwnedFd>> {

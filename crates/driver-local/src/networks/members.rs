@@ -89,13 +89,15 @@ impl Networks {
         settle(&book, &bridge)
     }
 
-    /// Removes bridges of networks that are gone, and default ones without members. Blocks.
+    /// Removes bridges of networks that are gone, default ones without members, and drafts of makers that died. Blocks.
     ///
     /// # Errors
     ///
     /// Those of the book, the links and the firewall.
     pub(crate) fn sweep(&self) -> io::Result<()> {
         let mut book = Book::open()?;
+        // Who makes a network has the book.
+        self.sweep_drafts()?;
         book.prune();
         let own = self.default_bridge();
         let used =

@@ -1,0 +1,318 @@
+//! Whether a state directory is right after a crash: a new driver recovers it, and what it tells is compared with what the
+//! application said before, and with what lives in the kernel. Afterwards everything is removed, and nothing may be left.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use driver_local::LocalDriver;
+use driver_types::{
+    ContainerDriver, ContainerFilter, ContainerInstance, ContainerStatus, ExitReason, LogOptions,
+    RemoveOptions, Result, ShutdownMode, StopOptions, WaitCondition,
+};
+
+use crate::app::{open, until_ready};
+use crate::leftovers;
+use crate::story::{Reached, Story};
+use crate::workload::{GRACE_MS, IMAGE, Workload};
+
+/// A state directory that is used again and again.
+pub(crate) struct Judge {
+    pub(crate) state: PathBuf,
+    /// What stays in it when nothing is left.
+    skeleton: BTreeSet<PathBuf>,
+}
+
+/// What is being found out about one crash.
+struct Trial<'a> {
+    state: &'a Path,
+    driver: LocalDriver,
+    story: &'a Story,
+    shims_killed: bool,
+    complaints: Vec<String>,
+}
+
+impl Judge {
+    pub(crate) fn new(state: PathBuf) -> Self {
+        Self {
+            state,
+            skeleton: BTreeSet::new(),
+        }
+    }
+
+    /// Learns what stays in the state directory, from one where nothing is left.
+    pub(crate) fn learn(&mut self) {
+        self.skeleton.extend(leftovers::paths(&self.state));
+    }
+
+    /// What is wrong after a crash, and then cleans up.
+    pub(crate) async fn complaints(&self, story: &Story, shims_killed: bool) -> Vec<String> {
+        let mut complaints = self
+            .complaints_or_error(story, shims_killed)
+            .await
+            .unwrap_or_else(|error| vec![error.to_string()]);
+        complaints.extend(story.wrong.iter().cloned());
+        complaints
+    }
+
+    async fn complaints_or_error(&self, story: &Story, shims_killed: bool) -> Result<Vec<String>> {
+        let mut ids = story.ids.clone();
+        ids.extend(ids_of(&self.state));
+        let driver = open(&self.state)?;
+        driver
+            .recover()
+            .await
+            .map_err(|error| error.with_context("during", "recover"))?;
+        let mut trial = Trial {
+            state: &self.state,
+            driver,
+            story,
+            shims_killed,
+            complaints: Vec::new(),
+        };
+        trial.containers().await?;
+        ids.extend(ids_of(&self.state));
+        let mut complaints = trial.complaints;
+        clean(&trial.driver).await?;
+        drop(trial.driver);
+        let left = leftovers::stays(|| {
+            let mut found = leftovers::in_kernel(&self.state, &ids);
+            let paths = leftovers::paths(&self.state);
+            found.extend(
+                paths
+                    .difference(&self.skeleton)
+                    .map(|path| format!("path {}", path.display())),
+            );
+            found
+        });
+        complaints.extend(left.into_iter().map(|left| format!("left behind: {left}")));
+        Ok(complaints)
+    }
+}
+
+/// Removes everything but the image.
+pub(crate) async fn clean(driver: &LocalDriver) -> Result<()> {
+    let all = ContainerFilter {
+        all_owners: true,
+        ..ContainerFilter::default()
+    };
+    for container in driver.list_containers(&all).await? {
+        driver
+            .remove_container(&container.id, &RemoveOptions::force())
+            .await?;
+    }
+    for volume in driver.list_volumes().await? {
+        driver.remove_volume(&volume.id).await?;
+    }
+    for network in driver.list_networks().await? {
+        driver.remove_network(&network.id).await?;
+    }
+    for image in driver.list_images().await? {
+        if !image.references.iter().any(|reference| reference == IMAGE) {
+            driver.remove_image(&image.id).await?;
+        }
+    }
+    driver.recover().await?;
+    driver.shutdown(ShutdownMode::Leave).await
+}
+
+/// The ids that directories of containers bear, finished or not.
+fn ids_of(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(state.join("containers"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .map(|name| name.trim_start_matches(".new-").to_owned())
+        .collect()
+}
+
+impl Trial<'_> {
+    async fn containers(&mut self) -> Result<()> {
+        let found = self.driver.list_containers(&ContainerFilter::default()).await?;
+        for name in &self.story.names.clone() {
+            let of_name: Vec<_> = found.iter().filter(|container| container.name == *name).collect();
+            self.existence(name, of_name.len());
+            if let Some(container) = of_name.first() {
+                self.container(container).await?;
+            }
+            self.created_again(name, of_name.first().copied()).await?;
+        }
+        for other in found
+            .iter()
+            .filter(|container| !self.story.names.contains(&container.name))
+        {
+            self.complain(&other.name, "nobody made it");
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, name: &str, what: &str) {
+        self.complaints.push(format!("{name}: {what}"));
+    }
+
+    fn existence(&mut self, name: &str, count: usize) {
+        let removal = [self.story.step("remove", name), self.story.step("force", name)];
+        let removed = removal.contains(&Some(Reached::Done));
+        let allowed = match self.story.step("create", name) {
+            _ if removed => 0..=0,
+            Some(Reached::Done) if removal == [None, None] => 1..=1,
+            Some(Reached::Failed) | None => 0..=0,
+            _ => 0..=1,
+        };
+        if !allowed.contains(&count) {
+            self.complain(name, &format!("there are {count} of it, not {allowed:?}"));
+        }
+    }
+
+    async fn container(&mut self, found: &ContainerInstance) -> Result<()> {
+        let name = &found.name;
+        let Some(workload) = Workload::of_name(name) else {
+            self.complain(name, "nobody makes such a name");
+            return Ok(());
+        };
+        let mut now = found.clone();
+        if now.status == ContainerStatus::Running && workload.ends {
+            // It lives, so it ends exactly.
+            self.driver.wait_container(&now.id, WaitCondition::Exited).await?;
+            now = self.driver.get_container(&now.id).await?.unwrap_or(now);
+        }
+        let alive = leftovers::lives(self.state, name);
+        if now.status.is_alive() != alive {
+            self.complain(
+                name,
+                &format!("it is {:?}, but processes of it live: {alive}", now.status),
+            );
+        }
+        self.status(&now, workload);
+        if now.status.is_alive() {
+            self.ending(&now, workload).await?;
+        } else {
+            self.log(&now, workload).await?;
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, now: &ContainerInstance, workload: Workload) {
+        let (story, name) = (self.story, &now.name);
+        let ended = story.begun("stop", name) || story.begun("force", name);
+        let fits = match now.status {
+            ContainerStatus::Created => !story.done("start", name),
+            ContainerStatus::Running => story.begun("start", name) && !story.done("stop", name),
+            ContainerStatus::Paused => story.begun("pause", name) && !story.done("resume", name),
+            ContainerStatus::Stopped | ContainerStatus::Exited => self.exit_fits(now, workload, ended),
+            ContainerStatus::Dead => self.shims_killed,
+            ContainerStatus::Removing => false,
+        };
+        if !fits {
+            self.complain(name, &format!("it is {:?} with exit {:?}", now.status, now.exit));
+        }
+    }
+
+    fn exit_fits(&self, now: &ContainerInstance, workload: Workload, ended: bool) -> bool {
+        let Some(exit) = &now.exit else { return false };
+        let own = exit.exit_code == Some(i32::from(workload.code)) && exit.signal.is_none();
+        let killed = exit.exit_code == Some(137) && exit.reason == ExitReason::Removed;
+        match workload.ends {
+            true => own && now.status == ContainerStatus::Exited,
+            false => ended && (own || killed && self.story.begun("force", &now.name)),
+        }
+    }
+
+    /// One that lives must end as it should: it is whole, not frozen, and its shim is at work.
+    async fn ending(&mut self, now: &ContainerInstance, workload: Workload) -> Result<()> {
+        if now.status == ContainerStatus::Paused {
+            self.driver.resume_container(&now.id).await?;
+        }
+        until_ready(&self.driver, workload, &now.id).await?;
+        self.driver
+            .stop_container(&now.id, &StopOptions::timeout(GRACE_MS))
+            .await?;
+        let Some(ended) = self.driver.get_container(&now.id).await? else {
+            return Ok(());
+        };
+        let exact = ended
+            .exit
+            .as_ref()
+            .is_some_and(|exit| exit.exit_code == Some(workload.code.into()));
+        if ended.status != ContainerStatus::Stopped || !exact {
+            self.complain(
+                &now.name,
+                &format!("stopped, it is {:?} with exit {:?}", ended.status, ended.exit),
+            );
+        }
+        self.log(&ended, workload).await
+    }
+
+    /// No line is lost or doubled. What was in the pipe of a container that ended while it had no shim is gone with the pipe:
+    /// its log has the beginning.
+    async fn log(&mut self, now: &ContainerInstance, workload: Workload) -> Result<()> {
+        let log = self
+            .driver
+            .get_container_logs(&now.id, &LogOptions::default())
+            .await?;
+        let output = workload.output();
+        let whole = match now.status {
+            ContainerStatus::Created => String::new(),
+            _ if !self.shims_killed
+                && now
+                    .exit
+                    .as_ref()
+                    .is_some_and(|exit| exit.exit_code == Some(workload.code.into())) =>
+            {
+                output.clone()
+            }
+            _ => {
+                if !output.starts_with(&log) {
+                    self.complain(
+                        &now.name,
+                        &format!("its log is no beginning of its output: {log:?}"),
+                    );
+                }
+                return Ok(());
+            }
+        };
+        if log != whole {
+            self.complain(
+                &now.name,
+                &format!("its log has {} bytes, not {}: {log:?}", log.len(), whole.len()),
+            );
+        }
+        Ok(())
+    }
+
+    /// A repeated create finds the container, or the name free; and it can be started.
+    async fn created_again(&mut self, name: &str, found: Option<&ContainerInstance>) -> Result<()> {
+        let Some(workload) = Workload::of_name(name) else {
+            return Ok(());
+        };
+        let mut config = workload.config(name);
+        if let Some(found) = found {
+            // What else the script configured is not known here; the name must be refused to others.
+            config.request_id = Some(format!("{name}-again"));
+            match self.driver.create_container(&config).await {
+                Ok(_) => self.complain(name, "its name was given to another"),
+                Err(error) if error.code() == "CONTAINER_CREATION_FAILED" => {}
+                Err(error) => return Err(error),
+            }
+            self.starts(name, &found.id).await?;
+        } else {
+            let made = self.driver.create_container(&config).await?;
+            let again = self.driver.create_container(&config).await?;
+            if made.id != again.id {
+                self.complain(name, "a repeated request made another container");
+            }
+            self.starts(name, &made.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn starts(&mut self, name: &str, id: &str) -> Result<()> {
+        let now = self.driver.get_container(id).await?;
+        let is_dead = now.is_some_and(|now| now.status == ContainerStatus::Dead);
+        if !is_dead && let Err(error) = self.driver.start_container(id).await {
+            self.complain(name, &format!("it cannot be started: {error}"));
+        }
+        self.driver.remove_container(id, &RemoveOptions::force()).await
+    }
+}

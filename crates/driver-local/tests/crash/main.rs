@@ -1,0 +1,127 @@
+//! What crashes leave behind, and what many lifecycles do: nothing.
+//!
+//! `points`: an application is killed before or after each system call that changes something, then its shims, then both; a new
+//! driver recovers. `kills`: the same at random moments under load. `soak`: many lifecycles, and many containers at once.
+//! As tests they are bounded samples; `cargo xtask crash` and `cargo xtask soak` run the whole. Root only.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a harness without its preconditions cannot go on"
+)]
+
+mod app;
+mod calls;
+mod judge;
+mod leftovers;
+mod load;
+mod oci;
+mod points;
+mod soak;
+mod story;
+mod tracer;
+mod workload;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use driver_types::{CheckStatus, ContainerDriver, ImportOptions};
+
+use crate::judge::Judge;
+use crate::workload::{IMAGE, image, stream_of};
+
+/// A test: its name, and what is wrong.
+type Test = (&'static str, fn(&Bench) -> Vec<String>);
+
+const TESTS: [Test; 3] = [("points", points::run), ("kills", load::run), ("soak", soak::run)];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [kind, script, state, seed] = &arguments[..]
+        && kind == "application"
+    {
+        app::main(script, Path::new(state), seed.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if arguments.iter().any(|argument| argument == "--list") {
+        let ignored = arguments.iter().any(|argument| argument == "--ignored");
+        TESTS
+            .iter()
+            .filter(|_| !ignored)
+            .for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let named: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let mut verdict = ExitCode::SUCCESS;
+    for (name, test) in TESTS
+        .iter()
+        .filter(|(name, _)| named.is_empty() || named.iter().any(|other| other == name))
+    {
+        let complaints = Bench::new().map(|bench| test(&bench)).unwrap_or_default();
+        complaints
+            .iter()
+            .for_each(|complaint| println!("FAILED {complaint}"));
+        println!("{name}: {} complaints", complaints.len());
+        if !complaints.is_empty() {
+            verdict = ExitCode::FAILURE;
+        }
+    }
+    verdict
+}
+
+/// A number from the environment, for longer runs.
+pub(crate) fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{variable} is no number"))
+    })
+}
+
+/// A state directory with the image, and what looks into it.
+pub(crate) struct Bench {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) judge: Judge,
+    _directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// `None`, with the reason printed: this machine cannot run containers as root.
+    fn new() -> Option<Self> {
+        let tar = image()?;
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        // Users of containers go through it.
+        std::fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o711),
+        )
+        .unwrap();
+        let state = directory.path().canonicalize().unwrap().join("state");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let fits = runtime.block_on(async {
+            let driver = app::open(&state).unwrap();
+            let checks = driver.preflight().await.unwrap().checks;
+            if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
+                println!("skipped: {}", failed.message);
+                return false;
+            }
+            driver
+                .import_image(&ImportOptions::new(IMAGE), stream_of(tar))
+                .await
+                .unwrap();
+            true
+        });
+        fits.then(|| Self {
+            runtime,
+            judge: Judge::new(state),
+            _directory: directory,
+        })
+    }
+}

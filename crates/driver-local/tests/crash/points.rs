@@ -1,0 +1,113 @@
+//! Kills at chosen points of scripts.
+
+use crate::Bench;
+use crate::app::SCRIPTS;
+use crate::story::Story;
+use crate::tracer::{self, Call, Point, Traced, Victim};
+
+const VICTIMS: [Victim; 3] = [Victim::Application, Victim::Shims, Victim::Both];
+
+/// A sample of `DRIVER_CRASH_POINTS` points for each victim, evenly over all scripts; 0: every point.
+pub(crate) fn run(bench: &Bench) -> Vec<String> {
+    let mut bench_complaints = Vec::new();
+    let wanted = crate::number("DRIVER_CRASH_POINTS", 10);
+    let only = std::env::var("DRIVER_CRASH_SCRIPT").ok();
+    let scripts: Vec<&str> = SCRIPTS
+        .iter()
+        .copied()
+        .filter(|name| only.as_deref().is_none_or(|only| only == *name))
+        .collect();
+    let mut judge = crate::judge::Judge::new(bench.judge.state.clone());
+    let mut clean = Vec::new();
+    // Runs without a kill: they tell the points, and what stays in the directory for good.
+    for script in scripts {
+        match tracer::run(script, &judge.state, None) {
+            Ok(traced) => clean.push((script, traced.calls.clone(), traced)),
+            Err(error) => return vec![format!("{script}: {error}")],
+        }
+    }
+    bench
+        .runtime
+        .block_on(crate::judge::clean(&crate::app::open(&judge.state).unwrap()))
+        .unwrap();
+    judge.learn();
+    for (script, _, traced) in &clean {
+        let story = Story::of(&traced.said);
+        let complaints = bench.runtime.block_on(judge.complaints(&story, false));
+        let failures = story.failures.iter().cloned();
+        bench_complaints.extend(
+            complaints
+                .into_iter()
+                .chain(failures)
+                .map(|what| format!("{script}, not killed: {what}")),
+        );
+    }
+    for victim in VICTIMS {
+        let all: Vec<(&str, Point)> = clean
+            .iter()
+            .flat_map(|(script, calls, _)| points(calls, victim).map(|point| (*script, point)))
+            .collect();
+        let count = if wanted == 0 {
+            all.len()
+        } else {
+            wanted.min(all.len())
+        };
+        let mut hits = 0;
+        let before = bench_complaints.len();
+        for index in 0..count {
+            let (script, point) = all[index * all.len() / count];
+            let traced = tracer::run(script, &judge.state, Some(point));
+            let found = match traced {
+                Err(error) => vec![format!("{script}, {point:?}: {error}")],
+                Ok(traced) => {
+                    hits += usize::from(traced.killed_at.is_some());
+                    complaints(bench, &judge, script, point, &traced)
+                }
+            };
+            found.iter().for_each(|what| println!("{what}"));
+            bench_complaints.extend(found);
+        }
+        println!(
+            "{victim:?}: {} points in {} scripts, {count} tried, {hits} kills, {} complaints",
+            all.len(),
+            clean.len(),
+            bench_complaints.len() - before
+        );
+    }
+    bench_complaints
+}
+
+/// Before and after each call, where there is somebody to kill.
+fn points(calls: &[Call], victim: Victim) -> impl Iterator<Item = Point> {
+    let fits = move |call: &Call| victim == Victim::Application || call.shim;
+    let numbers: Vec<usize> = (0..calls.len()).filter(|number| fits(&calls[*number])).collect();
+    numbers
+        .into_iter()
+        .flat_map(move |call| [false, true].map(|after| Point { call, after, victim }))
+}
+
+fn complaints(
+    bench: &Bench,
+    judge: &crate::judge::Judge,
+    script: &str,
+    point: Point,
+    traced: &Traced,
+) -> Vec<String> {
+    let story = Story::of(&traced.said);
+    let shims_killed = point.victim != Victim::Application && traced.killed_at.is_some();
+    let found = bench.runtime.block_on(judge.complaints(&story, shims_killed));
+    let at = traced
+        .killed_at
+        .as_ref()
+        .map_or("nowhere".to_owned(), |call| call.name.clone());
+    let tail = story.tail();
+    found
+        .into_iter()
+        .map(|what| {
+            format!(
+                "{script}: {:?} killed {at} (call {}): {what}\n    {tail}",
+                point.victim, point.call
+            )
+        })
+        .collect()
+}

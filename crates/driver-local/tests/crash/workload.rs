@@ -1,0 +1,131 @@
+//! What the containers of these tests run. Everything that is expected of a container stands in its name, so that whoever finds
+//! it after a crash can judge it.
+
+use bytes::Bytes;
+use driver_types::{ByteStream, ContainerConfig, ResourceLimits, SecurityOptions};
+use futures_util::stream;
+
+/// The image of all of them.
+pub(crate) const IMAGE: &str = "crash/busybox:1";
+/// In the environment of every workload, with the container's name: finds its processes in /proc.
+pub(crate) const MARK: &str = "DRIVER_CRASH_CONTAINER";
+/// A grace time that no busy machine uses up.
+pub(crate) const GRACE_MS: u64 = 120_000;
+
+/// A workload: numbered lines, then an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    /// It ends by itself; else it waits for SIGTERM, writes `end`, and ends then.
+    pub(crate) ends: bool,
+    pub(crate) lines: u32,
+    pub(crate) code: u8,
+}
+
+impl Workload {
+    pub(crate) fn ends(lines: u32, code: u8) -> Self {
+        Self {
+            ends: true,
+            lines,
+            code,
+        }
+    }
+
+    pub(crate) fn waits(lines: u32, code: u8) -> Self {
+        Self {
+            ends: false,
+            lines,
+            code,
+        }
+    }
+
+    /// The name of the container, which tells all this.
+    pub(crate) fn name(self, serial: impl std::fmt::Display) -> String {
+        let kind = if self.ends { "ends" } else { "waits" };
+        format!("crash-{kind}-{}-{}-{serial}", self.lines, self.code)
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("crash-")?.split('-');
+        Some(Self {
+            ends: parts.next()? == "ends",
+            lines: parts.next()?.parse().ok()?,
+            code: parts.next()?.parse().ok()?,
+        })
+    }
+
+    fn script(self) -> String {
+        let Self { lines, code, .. } = self;
+        if self.ends {
+            format!("busybox seq 1 {lines}; exit {code}")
+        } else {
+            // The trap first: the last line tells that it is set.
+            format!(
+                "trap 'echo end; exit {code}' TERM; busybox seq 1 {lines}; while :; do busybox sleep 1000 & wait; done"
+            )
+        }
+    }
+
+    /// What it writes when nothing kills it.
+    pub(crate) fn output(self) -> String {
+        let lines: String = (1..=self.lines).map(|line| format!("{line}\n")).collect();
+        if self.ends { lines } else { lines + "end\n" }
+    }
+
+    pub(crate) fn config(self, name: &str) -> ContainerConfig {
+        ContainerConfig::new("crash", IMAGE)
+            .name(name)
+            .request_id(name)
+            .env(MARK, name)
+            .command(["/bin/sh", "-c", &self.script()])
+            .network(ContainerConfig::NETWORK_NONE)
+            .resources(ResourceLimits {
+                memory: 32,
+                disk: 16,
+                ..ResourceLimits::default()
+            })
+            .security(SecurityOptions::default().read_only(false).user("0"))
+    }
+}
+
+/// The content of the image: Debian's static busybox. `None`, with the reason printed: it is not installed.
+pub(crate) fn image() -> Option<Bytes> {
+    let program = std::fs::read("/bin/busybox").ok().filter(|program| {
+        let headers = &program[..program.len().min(4096)];
+        // A dynamic program names its interpreter.
+        !headers.windows(8).any(|bytes| bytes == b"ld-linux")
+    });
+    let Some(program) = program else {
+        println!("skipped: needs a static /bin/busybox (busybox-static)");
+        return None;
+    };
+    Some(root_tar(&program))
+}
+
+/// For an import.
+pub(crate) fn stream_of(tar: Bytes) -> ByteStream {
+    Box::pin(stream::iter([Ok(tar)]))
+}
+
+fn root_tar(busybox: &[u8]) -> Bytes {
+    let write = || {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        for directory in ["bin/", "data/"] {
+            tar.append_data(&mut header.clone(), directory, &[][..])?;
+        }
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(busybox.len() as u64);
+        tar.append_data(&mut header, "bin/busybox", busybox)?;
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, "bin/sh", "busybox")?;
+        tar.into_inner()
+    };
+    write().map_or_else(
+        |error: std::io::Error| unreachable!("in memory: {error}"),
+        Bytes::from,
+    )
+}
