@@ -93,7 +93,8 @@ fn docker(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
 }
 
 fn local(options: &OpenOptions) -> Result<Arc<dyn ContainerDriver>, Failure> {
-    let local = LocalOptions::default().owner(&options.owner);
+    // A command starts one container: nothing is to wait for a next one.
+    let local = LocalOptions::default().owner(&options.owner).prepared(0);
     let driver = LocalDriver::open(local).map_err(with_way_out)?;
     Ok(Arc::new(driver))
 }

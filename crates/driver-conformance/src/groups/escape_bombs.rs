@@ -38,8 +38,12 @@ pub(super) fn register(group: &mut Group) {
         .proves(ESCAPE);
     group
         .case("shared_memory_is_bounded", shared_memory)
+        .needs(&[Capability::MemoryLimit])
         .proves(ESCAPE);
-    group.case("log_flood", log_flood).proves(ESCAPE);
+    group
+        .case("log_flood", log_flood)
+        .needs(&[Capability::CpuLimit])
+        .proves(ESCAPE);
     group
         .case("terminal_escapes_are_data", terminal_escapes)
         .proves(ESCAPE);
