@@ -271,7 +271,8 @@ async fn open(directory: &Path) -> Option<Arc<LocalDriver>> {
 
 fn config(kind: Kind, arguments: &[&str]) -> ContainerConfig {
     let command: Vec<&str> = [PROGRAM].iter().chain(arguments).copied().collect();
-    let limits = ResourceLimits::default().memory(64).cpu(1.0);
+    // So little disk is held in memory.
+    let limits = ResourceLimits::default().memory(64).disk(16).cpu(1.0);
     ContainerConfig::new("bench", IMAGE)
         .command(command)
         .resources(limits)
