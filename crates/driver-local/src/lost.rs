@@ -106,8 +106,12 @@ async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<bool> {
     }
 }
 
-/// Ends the processes of a run without a shim, and tells so.
-fn end(core: &Core, id: &str) -> Result<()> {
+/// Ends the processes of a run without a shim, and tells so. Where there is none it does nothing.
+///
+/// # Errors
+///
+/// Those of the journal; `INTERNAL_ERROR` where they cannot be killed.
+pub(crate) fn end(core: &Core, id: &str) -> Result<()> {
     let Some(container) = core.containers.look(id)? else {
         return Ok(());
     };

@@ -20,8 +20,8 @@ pub struct LocalOptions {
     pub log_file_bytes: u64,
     /// How many log files of a container are kept; the oldest is deleted. At least 1.
     pub log_files: u32,
-    /// How many processes wait, with namespaces made, to become containers; each takes some 300 KiB. They are made after a
-    /// start, end with the driver, and take about a third off the time of the next start. 0: none.
+    /// How many processes wait, with namespaces made, to become containers; as many wait for an exec. They are made after a
+    /// start or an exec, end with the driver, and make the next one faster. 0: none.
     pub prepared: usize,
 }
 

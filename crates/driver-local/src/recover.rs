@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use driver_types::{
     ContainerStatus, DriverError, ObjectKind, ObjectRef, RecoveryReport, RemoveOptions, Result, ShutdownMode,
-    Signal, StopOptions,
+    StopOptions,
 };
 use futures_util::{StreamExt, stream};
 
@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::lock::FileLock;
 use crate::query::describe;
 use crate::time::now_ms;
-use crate::{exec_calls, lifecycle, lost, process, trash};
+use crate::{exec_calls, lifecycle, lost, trash};
 
 /// How many containers are stopped or removed at the same time.
 const ENDINGS: usize = 8;
@@ -87,24 +87,8 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         core.containers
             .record(container, &Record::StartFailed { run, at: now_ms() })?;
     }
-    if let Some(run) = container.unfinished()
-        && !container.dir.has_shim()
-    {
-        let same_boot = run.boot_id == process::boot_id();
-        if same_boot && process::signal(run, Signal::KILL).is_ok_and(|was_there| was_there) {
-            tracing::warn!(container = id, "its shim is gone; its processes were killed");
-        }
-        lifecycle::clean(core, container)?;
-        // The shim may have written the end just before its own.
-        let now = core.containers.find(id)?;
-        if now.unfinished().is_some() {
-            let lost = Record::Lost {
-                run: run.number,
-                at: now_ms(),
-            };
-            core.containers.record(&now, &lost)?;
-        }
-    }
+    // What could not be adopted.
+    lost::end(core, id)?;
     let settled = core.containers.look(id)?;
     if let Some(settled) = &settled {
         agree_with_freezer(core, settled)?;

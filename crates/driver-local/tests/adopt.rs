@@ -1,11 +1,13 @@
 //! Shims that are killed under their containers: `recover` gives those another one, which loses no line and no exit.
 #![allow(clippy::unwrap_used, reason = "a test without its preconditions cannot go on")]
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use common::{init, until};
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
     CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerStatus, ExecSpec, ExitReason,
@@ -57,16 +59,6 @@ impl Fixture {
         until("the shim is gone", || !is_alive(shim)).await;
     }
 
-    fn init(&self, id: &str) -> i32 {
-        let journal = fs::read_to_string(self.dir(id).join("journal")).unwrap();
-        let (_, rest) = journal.split_once("\"initPid\":").unwrap();
-        rest.split(|c: char| !c.is_ascii_digit())
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap()
-    }
-
     async fn end(self, id: &str) {
         self.driver.force_remove(id).await.unwrap();
         self.driver.shutdown(ShutdownMode::Leave).await.unwrap();
@@ -90,17 +82,6 @@ fn is_alive(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let state = status.lines().find_map(|line| line.strip_prefix("State:"));
     state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let done = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), done)
-        .await
-        .expect(what);
 }
 
 /// Four shims are killed while the container writes; every line is there once, in order.
@@ -142,7 +123,7 @@ async fn an_exit_without_a_shim_is_found_by_another_driver() {
     };
     let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
     let id = fixture.driver.run_container(&config).await.unwrap().id;
-    let init = fixture.init(&id);
+    let init = init(&fixture.dir(&id));
     fixture.kill_shim(&id).await;
     fixture.open_gate("end");
     until("the container ends", || !is_alive(init)).await;

@@ -1,10 +1,12 @@
 //! The processes that wait to become containers: what is killed of them is not missed, and none outlives the driver.
 #![allow(clippy::unwrap_used, reason = "a test without its preconditions cannot go on")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
+use common::{init, until};
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
     CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, ShutdownMode,
@@ -43,17 +45,6 @@ fn waiting() -> BTreeSet<i32> {
     }
     found.remove(&own);
     found
-}
-
-async fn until(what: &str, done: impl Fn() -> bool) {
-    let done = async {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), done)
-        .await
-        .expect(what);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,14 +98,7 @@ async fn what_is_killed_of_them_is_not_missed_and_none_outlives_the_driver() {
 
 /// The shim and the init of a container that runs.
 fn keepers(id: &str, state: &std::path::Path) -> [i32; 2] {
-    let journal = fs::read_to_string(state.join("state/containers").join(id).join("journal")).unwrap();
-    let (_, rest) = journal.split_once("\"initPid\":").unwrap();
-    let init = rest
-        .split(|c: char| !c.is_ascii_digit())
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let init = init(&state.join("state/containers").join(id));
     [init, parent(init)]
 }
 

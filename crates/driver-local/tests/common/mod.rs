@@ -1,0 +1,25 @@
+//! What tests of running containers look up beside the driver.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// The first process of a container, as the journal in its directory has it.
+pub(crate) fn init(container: &Path) -> i32 {
+    let journal = fs::read_to_string(container.join("journal")).unwrap();
+    let (_, rest) = journal.split_once("\"initPid\":").unwrap();
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+    digits.unwrap().parse().unwrap()
+}
+
+/// Waits for what another process does; the limit is for what is broken only.
+pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
+    let done = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), done)
+        .await
+        .expect(what);
+}
