@@ -136,8 +136,10 @@ async fn spied_execs(cx: Context) -> CaseResult {
     .await?;
     let seen = cx.lines(&id).await?;
     seen.expect("spy", "0")?;
+    // The last exec may be seen while it writes the file that ends the spy: that one is the container's own.
+    let own_places = ["/dev/", "/proc/", "/tmp/end"];
     let foreign =
-        |path: &&str| path.starts_with('/') && !path.starts_with("/dev/") && !path.starts_with("/proc/");
+        |path: &&str| path.starts_with('/') && !own_places.iter().any(|place| path.starts_with(place));
     let files: Vec<_> = seen.values("spy-file").filter(foreign).collect();
     expect::that(
         "no open file of the host in a process that joins",
