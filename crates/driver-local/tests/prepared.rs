@@ -59,6 +59,10 @@ async fn what_is_killed_of_them_is_not_missed_and_none_outlives_the_driver() {
         println!("skipped: {}", failed.message);
         return;
     }
+    if rustix::fs::stat("/sys/fs/cgroup/cgroup.controllers").is_ok() {
+        println!("skipped: with cgroup v2 no first process waits");
+        return;
+    }
     let config = ContainerConfig::new("session", "host").command(["sleep", "1000"]);
     let container = driver.run_container(&config).await.unwrap();
     let code = async || {
