@@ -21,8 +21,12 @@ pub enum Task {
     /// Fork shims, until the socket is closed: every further byte on it has a socket with it, which is the one of a new
     /// shim that waits for its task. Cheaper than to execute the program each time.
     ForkServer,
-    /// Make the namespaces of a run ahead of it. Unless the socket is closed, one [`Task::Run`] follows.
-    Prepare,
+    /// Make ahead of a run what no config changes: its namespaces, with /proc, /sys and /dev. Unless the socket is closed, one
+    /// [`Task::Run`] follows.
+    Prepare {
+        /// The size of /dev/shm in bytes. A run with another is not served.
+        shm_bytes: u64,
+    },
 }
 
 /// A run of a container.

@@ -17,7 +17,7 @@ use crate::spec::Spec;
 /// What every process finds where neither image nor config say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The size of /dev/shm, as Docker gives it.
-const SHM_BYTES: u64 = 64 << 20;
+pub(crate) const SHM_BYTES: u64 = 64 << 20;
 
 /// The task of a run.
 pub(crate) fn run_task(

@@ -73,7 +73,10 @@ fn begun(core: &Arc<Core>, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes ready for the next start, beside what runs now.
+/// For so long what was just started has the processors to itself.
+const PREPARE_AFTER: Duration = Duration::from_millis(5);
+
+/// Makes ready for the next start, in a moment.
 pub(crate) fn prepare(core: &Arc<Core>) {
     let any = core.options.prepared;
     // With version 2 the shim would not use them.
@@ -88,6 +91,7 @@ pub(crate) fn prepare(core: &Arc<Core>) {
     }
     let core = Arc::clone(core);
     tokio::spawn(async move {
+        tokio::time::sleep(PREPARE_AFTER).await;
         if let Err(error) = core.shim.prepare(wanted).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
         }

@@ -19,6 +19,8 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::launch::SHM_BYTES;
+
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
 
 /// The shim, ready to be started. A clone is another handle on the same.
@@ -137,7 +139,7 @@ impl Shim {
         };
         while lock(&self.prepared).len() < wanted.runs {
             let mut process = self.fork().await?;
-            process.give(&Task::Prepare).await?;
+            process.give(&Task::Prepare { shm_bytes: SHM_BYTES }).await?;
             lock(&self.prepared).push(process);
         }
         while lock(&self.spare).len() < wanted.any {

@@ -67,6 +67,7 @@ fn begin(task: AdoptTask) -> Result<(Supervisor, bool)> {
         oom: OomWatch::open_from_start(&task.cgroups),
         server: Server::new(directory.listen()?),
         cgroups: task.cgroups,
+        _mounts: None,
         directory,
     };
     Ok((Supervisor::new(run, init, exit), lives))

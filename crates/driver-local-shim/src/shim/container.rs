@@ -13,7 +13,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::cgroups::Joinable;
 use crate::failure::{At, Failure, Result};
 use crate::process::{self, Bounds, Ids, Stdio};
-use crate::root::{Root, Terminal};
+use crate::root::{Materials, Root, Skeleton, Terminal};
 use crate::status::Starting;
 use crate::sys::{self, Fork};
 use crate::{init, loopback, userns};
@@ -25,6 +25,15 @@ pub(crate) struct First<'a> {
     pub(crate) status: Starting,
     /// What the shim's own score was before it asked to be spared.
     pub(crate) oom_score_adj: i32,
+    /// What was made ahead.
+    pub(crate) made: Option<Made>,
+}
+
+/// What was made of a container before this process was told to make the rest. Its loopback interface is up, and it has a
+/// keyring.
+pub(crate) struct Made {
+    pub(crate) skeleton: Skeleton,
+    pub(crate) materials: Materials,
 }
 
 /// What it takes over from the shim once its root is made.
@@ -108,12 +117,17 @@ impl First<'_> {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(network.as_fd(), kind).at(Stage::Namespaces, || "network namespace")?;
         }
-        if sandbox.network == NetworkNamespace::New {
-            loopback::up().at(Stage::Namespaces, || "loopback interface")?;
-        }
         rustix::system::sethostname(sandbox.hostname.as_bytes()).at(Stage::Namespaces, || "host name")?;
-        leave_keyring()?;
-        let root = Root::begin(sandbox)?;
+        let root = match self.made.take() {
+            Some(Made { skeleton, materials }) => Root::in_skeleton(skeleton, materials, sandbox)?,
+            None => {
+                if sandbox.network == NetworkNamespace::New {
+                    loopback::up().at(Stage::Namespaces, || "loopback interface")?;
+                }
+                leave_keyring()?;
+                Root::begin(sandbox)?
+            }
+        };
         let terminal = root.add_system(sandbox, self.task.tty)?;
         root.add_mounts(sandbox)?;
         let main = &self.task.process;

@@ -1,7 +1,7 @@
 //! A first process that waits in its namespaces for the container that it is to make.
 //!
-//! What can be made ahead is what no config changes: the pid, uts and ipc namespaces, and a network of a loopback interface.
-//! The mount namespace cannot: it copies the host's mounts, as they are when the container starts.
+//! What can be made ahead is what no config changes: the namespaces, a loopback interface, /proc, /sys and /dev. Of the host's
+//! mounts nothing is in it: what the container needs of them is made by the shim when it starts, from what is mounted then.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{Cgroup, NetworkNamespace, RunTask, Stage, decode, encode};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -18,21 +18,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cgroups::Joinable;
-use crate::container::{Equipment, First};
+use crate::container::{Equipment, First, Made, leave_keyring};
 use crate::failure::{At, Failure, Result};
 use crate::loopback;
 use crate::process::Stdio;
+use crate::root::{Materials, Skeleton};
 use crate::status::Starting;
 use crate::sys::{self, Child, Fork};
 
-/// More than goes to a first process at once: its streams and those that it holds, its exit, and a cgroup for each controller
-/// that there is.
-const MOST: usize = 32;
+/// What the kernel lets go with a message.
+const MOST: usize = 253;
+
+/// As many mounts go to a first process, beside the status socket, a network and the layers.
+const MOST_MOUNTS: usize = MOST - 3;
 
 /// The shim's side. Dropped, the process is ended.
 pub(crate) struct Prepared {
     child: Option<Child>,
     socket: OwnedFd,
+    shm_bytes: u64,
 }
 
 /// What begins a container, with the status socket and perhaps a network: the task, the score of a process that the shim's
@@ -44,7 +48,7 @@ type Counts = (u8, u8);
 
 impl Prepared {
     /// Forks the process.
-    pub(crate) fn make() -> Result<Self> {
+    pub(crate) fn make(shm_bytes: u64) -> Result<Self> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -53,31 +57,40 @@ impl Prepared {
         )
         .at(Stage::Prepare, || "a socket")?;
         let flags = CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET;
         match sys::fork(flags.bits(), None).at(Stage::Namespaces, || "the container's namespaces")? {
-            Fork::Child => wait(&theirs),
+            Fork::Child => wait(&theirs, shm_bytes),
             Fork::Parent(child) => Ok(Self {
                 child: Some(child),
                 socket: ours,
+                shm_bytes,
             }),
         }
     }
 
-    /// Whether this is of use for a run. With version 2 a process must be made in its cgroup: to move it there waits for all
-    /// processors.
+    /// Whether this is of use for a run, and ready. With version 2 a process must be made in its cgroup: to move it there
+    /// waits for all processors.
     pub(crate) fn serves(&self, task: &RunTask) -> bool {
         let moves = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_));
         let sandbox = &task.sandbox;
-        sandbox.network != NetworkNamespace::Host && sandbox.user.is_none() && !task.cgroups.iter().any(moves)
+        let fits = sandbox.network != NetworkNamespace::Host
+            && sandbox.user.is_none()
+            && sandbox.shm_bytes == self.shm_bytes
+            && sandbox.mounts.len() <= MOST_MOUNTS
+            && !task.cgroups.iter().any(moves);
+        // It is ready soon, or has ended.
+        fits && matches!(rustix::io::read(&self.socket, &mut [0]), Ok(1))
     }
 
     /// Lets the process make the container.
-    pub(crate) fn begin(&self, first: &First<'_>) -> Result<()> {
+    pub(crate) fn begin(&self, first: &First<'_>, materials: &Materials) -> Result<()> {
         let message: Beginning<&RunTask> = (first.task, first.oom_score_adj, first.network.is_some());
         let mut fds = vec![first.status.0.as_fd()];
         fds.extend(first.network.iter().map(AsFd::as_fd));
+        fds.extend(materials.descriptors());
         send(&self.socket, &message, &fds)
     }
 
@@ -103,13 +116,13 @@ fn gone() -> Failure {
 }
 
 /// The process's side.
-fn wait(shim: &OwnedFd) -> ! {
-    let closed = sys::close_from(3, &[shim.as_fd()]);
-    // It is done once more for the run, and fails there with its reason.
-    let _ = loopback::up();
-    let begun = closed
-        .ok()
-        .and_then(|()| receive::<Beginning<RunTask>>(shim).ok());
+fn wait(shim: &OwnedFd, shm_bytes: u64) -> ! {
+    // What fails here is made for the run by another process, and fails there with its reason.
+    let Ok(skeleton) = make_ahead(shim, shm_bytes) else {
+        std::process::exit(1)
+    };
+    let ready = rustix::io::write(shim, &[1]).is_ok();
+    let begun = ready.then(|| receive::<Beginning<RunTask>>(shim).ok()).flatten();
     let Some(((task, oom_score_adj, has_network), mut fds)) = begun else {
         // The shim has ended, or has no use for this process.
         std::process::exit(0)
@@ -117,16 +130,25 @@ fn wait(shim: &OwnedFd) -> ! {
     let Some(status) = fds.next() else {
         std::process::exit(1)
     };
+    let network = has_network.then(|| fds.next()).flatten();
+    let Some(materials) = Materials::of(fds) else {
+        std::process::exit(1)
+    };
     let first = First {
         task: &task,
         status: Starting(status),
-        network: fds.next().filter(|_| has_network),
+        network,
         oom_score_adj,
+        made: Some(Made { skeleton, materials }),
     };
-    match unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace") {
-        Ok(()) => first.run(|| receive_equipment(shim)),
-        Err(failure) => first.status.fail(failure),
-    }
+    first.run(|| receive_equipment(shim))
+}
+
+fn make_ahead(shim: &OwnedFd, shm_bytes: u64) -> Result<Skeleton> {
+    sys::close_from(3, &[shim.as_fd()]).at(Stage::Prepare, || "closing the shim's descriptors")?;
+    loopback::up().at(Stage::Namespaces, || "loopback interface")?;
+    leave_keyring()?;
+    Skeleton::enter(shm_bytes)
 }
 
 fn receive_equipment(shim: &OwnedFd) -> Result<Equipment> {

@@ -20,6 +20,7 @@ use crate::failure::{At, Failure, Result};
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
 use crate::prepared::Prepared;
+use crate::root::Materials;
 use crate::server::Server;
 use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
@@ -38,6 +39,8 @@ pub(crate) struct Run {
     pub(crate) oom: Option<OomWatch>,
     pub(crate) server: Server,
     pub(crate) cgroups: Vec<Cgroup>,
+    /// Holds the container's mounts, so that its end need not wait until they are taken apart.
+    pub(crate) _mounts: Option<OwnedFd>,
     /// Its lock is the last that is let go of.
     pub(crate) directory: Directory,
 }
@@ -81,6 +84,7 @@ fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<
                 oom: begun.oom,
                 server,
                 cgroups: task.cgroups,
+                _mounts: mounts(&begun.child),
                 directory,
             };
             Ok((Supervisor::new(run, Some(begun.child), Some(begun.exit)), report))
@@ -115,12 +119,15 @@ fn make(
         network: open_network(&task.sandbox.network)?,
         status,
         oom_score_adj: spare_from_oom(),
+        made: None,
     };
     // It makes the root while this process and the driver make the rest.
     let prepared = prepared.filter(|prepared| prepared.serves(task));
-    if let Some(prepared) = &prepared {
-        prepared.begin(&first)?;
-    }
+    // Where that fails the other way is tried, or tells why.
+    let prepared = prepared.and_then(|prepared| {
+        let materials = Materials::gather(&task.sandbox).ok()?;
+        prepared.begin(&first, &materials).is_ok().then_some(prepared)
+    });
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -201,6 +208,12 @@ fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, Owned
     directory.remove(EXIT);
     let theirs = directory.open_file(EXIT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
     Ok((directory.open_file(EXIT, OFlags::RDONLY)?, theirs))
+}
+
+/// The mount namespace of a container. Absent where this process may not hold it.
+pub(crate) fn mounts(init: &Child) -> Option<OwnedFd> {
+    let path = format!("/proc/{}/ns/mnt", init.pid.as_raw_nonzero());
+    openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// Waits until the driver has made the cgroups.

@@ -47,7 +47,7 @@ fn harden() -> io::Result<OwnedFd> {
 pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
     match next(&driver) {
         Ok(Task::Run(task)) => run::run(*task, driver, None),
-        Ok(Task::Prepare) => prepare(driver),
+        Ok(Task::Prepare { shm_bytes }) => prepare(driver, shm_bytes),
         Ok(Task::ForkServer) => fork_server::serve(driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
@@ -61,10 +61,10 @@ fn next(driver: &OwnedFd) -> io::Result<Task> {
     decode(&mut File::from(driver.try_clone()?))
 }
 
-/// Waits for a run with its namespaces made.
-fn prepare(driver: OwnedFd) -> ExitCode {
+/// Waits for a run with a first process.
+fn prepare(driver: OwnedFd, shm_bytes: u64) -> ExitCode {
     // What cannot be made now fails, with its reason, when it is made for the run.
-    let prepared = Prepared::make().ok();
+    let prepared = Prepared::make(shm_bytes).ok();
     match next(&driver) {
         Ok(Task::Run(task)) => run::run(*task, driver, prepared),
         Ok(_) => refuse(&driver, &io::ErrorKind::InvalidInput.into()),

@@ -153,12 +153,12 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
-/// Adds attributes to the mount at `fd`, and to those below where `recursive`.
+/// Adds attributes to the mount at `fd`, and to those below where `recursive`. It hears no more of what is mounted elsewhere.
 pub(crate) fn add_attributes(fd: impl AsFd, added: MountAttrFlags, recursive: bool) -> io::Result<()> {
     let attributes = MountAttributes {
         set: added.bits().into(),
         clear: 0,
-        propagation: 0,
+        propagation: libc::MS_PRIVATE,
         user_namespace: 0,
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

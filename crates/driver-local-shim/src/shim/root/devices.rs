@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use driver_local_shim::{Sandbox, Stage};
+use driver_local_shim::{Stage, UserNamespace};
 use rustix::fs::{FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -33,7 +33,7 @@ const LINKS: [(&str, &str); 5] = [
 
 /// A mounted /dev.
 pub(super) struct Dev {
-    mount: OwnedFd,
+    pub(super) mount: OwnedFd,
     pts: OwnedFd,
     /// Surely the null device.
     pub(super) null: OwnedFd,
@@ -46,7 +46,7 @@ pub(crate) struct Terminal {
 }
 
 /// Mounts /dev and what is in it. All of it is named below the new mount's own descriptor.
-pub(super) fn mount(root: &OwnedFd, sandbox: &Sandbox) -> Result<Dev> {
+pub(super) fn mount(root: &OwnedFd, shm_bytes: u64, user: Option<&UserNamespace>) -> Result<Dev> {
     let memory = Filesystem::new("tmpfs")?;
     memory.set("mode", "0755")?;
     memory.set("size", "64k")?;
@@ -58,9 +58,9 @@ pub(super) fn mount(root: &OwnedFd, sandbox: &Sandbox) -> Result<Dev> {
     for (name, target) in LINKS {
         symlinkat(target, &dev, name).at(Stage::Root, || format!("/dev/{name}"))?;
     }
-    let pts = terminals(sandbox)?;
+    let pts = terminals(user)?;
     attach_below(&pts, &dev, "pts")?;
-    attach_below(&shared_memory(sandbox.shm_bytes)?, &dev, "shm")?;
+    attach_below(&shared_memory(shm_bytes)?, &dev, "shm")?;
     attach_below(&Filesystem::new("mqueue")?.mount(PLAIN)?, &dev, "mqueue")?;
     let null = verified(&dev, "null", makedev(1, 3))?;
     Ok(Dev {
@@ -70,17 +70,13 @@ pub(super) fn mount(root: &OwnedFd, sandbox: &Sandbox) -> Result<Dev> {
     })
 }
 
-fn terminals(sandbox: &Sandbox) -> Result<OwnedFd> {
+fn terminals(user: Option<&UserNamespace>) -> Result<OwnedFd> {
     let pts = Filesystem::new("devpts")?;
     pts.set_flag("newinstance")?;
     pts.set("ptmxmode", "0666")?;
     pts.set("mode", "0620")?;
     // The group `tty` of nearly all systems. One that is not mapped is refused.
-    if sandbox
-        .user
-        .as_ref()
-        .is_none_or(|user| user.gids.iter().any(|map| maps(*map, 5)))
-    {
+    if user.is_none_or(|user| user.gids.iter().any(|map| maps(*map, 5))) {
         pts.set("gid", "5")?;
     }
     pts.mount(MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC)

@@ -68,6 +68,14 @@ pub(super) fn nothing() -> Result<OwnedFd> {
     empty.mount(PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
+/// A directory in memory for a few others.
+pub(super) fn directories() -> Result<OwnedFd> {
+    let memory = Filesystem::new("tmpfs")?;
+    memory.set("nr_inodes", 8)?;
+    memory.set("mode", "0555")?;
+    memory.mount(PLAIN)
+}
+
 /// The attributes of a mount that holds data only.
 pub(super) const DATA: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);

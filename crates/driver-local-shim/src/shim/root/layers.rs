@@ -12,18 +12,15 @@ use super::filesystem::{DATA, Filesystem, LONGEST_VALUE};
 use super::{attach_at, host};
 use crate::failure::{At, Failure, Result};
 
-/// Mounts the layers. A read-only root gets a writable layer in memory while it is built, so that missing mountpoints can
-/// be made in it in the one way there is.
-pub(super) fn mount(root: &Root, in_user_namespace: bool) -> Result<OwnedFd> {
+/// Makes a detached mount of the layers. A read-only root gets a writable layer in memory while it is built, so that missing
+/// mountpoints can be made in it in the one way there is; that is mounted at `place` too, if there is one: before Linux 6.15 an
+/// overlay cannot have a detached layer.
+pub(super) fn make(root: &Root, in_user_namespace: bool, place: Option<&OwnedFd>) -> Result<OwnedFd> {
     let lower = root
         .lower
         .iter()
         .map(|path| host(path))
         .collect::<Result<Vec<_>>>()?;
-    // Where the new mounts are until the root is entered. Nobody looks there by path.
-    let place = lower
-        .first()
-        .ok_or_else(|| Failure::new(Stage::Root, "a root without a layer"))?;
     let (upper, work) = match &root.writable {
         Some(writable) => prepare(writable)?,
         None => in_memory(place)?,
@@ -37,9 +34,13 @@ pub(super) fn mount(root: &Root, in_user_namespace: bool) -> Result<OwnedFd> {
     if in_user_namespace {
         overlay.set_flag("userxattr")?;
     }
-    let mount = overlay.mount(MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    attach_at(&mount, place, "the root")?;
-    Ok(mount)
+    overlay.mount(MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// Where new mounts are until the root is entered, in the host's tree: nobody looks there by path.
+pub(super) fn place(root: &Root) -> Result<OwnedFd> {
+    let lowest = root.lower.first();
+    host(lowest.ok_or_else(|| Failure::new(Stage::Root, "a root without a layer"))?)
 }
 
 /// Opens the writable layer. Overlay refuses to mount a work directory again that a volatile mount has used.
@@ -52,11 +53,13 @@ fn prepare(writable: &Writable) -> Result<(OwnedFd, OwnedFd)> {
     Ok((host(&writable.upper)?, host(&writable.work)?))
 }
 
-fn in_memory(place: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
+fn in_memory(place: Option<&OwnedFd>) -> Result<(OwnedFd, OwnedFd)> {
     let memory = Filesystem::new("tmpfs")?;
     memory.set("mode", "0700")?;
     let memory = memory.mount(DATA)?;
-    attach_at(&memory, place, "the layer of mountpoints")?;
+    if let Some(place) = place {
+        attach_at(&memory, place, "the layer of mountpoints")?;
+    }
     let directory = |name: &str| -> rustix::io::Result<OwnedFd> {
         mkdirat(&memory, name, Mode::from_raw_mode(0o755))?;
         openat(&memory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())

@@ -15,13 +15,21 @@ use crate::sys::add_attributes;
 /// File systems of the kernel's that nothing may cover: later writes would be led astray (CVE-2019-16884).
 const KERNELS: [i64; 2] = [0x9fa0, 0x6265_6572];
 
-/// Mounts one.
-pub(super) fn mount(root: &OwnedFd, mount: &Mount) -> Result<()> {
-    let (source, kind) = match &mount.source {
-        MountSource::Bind(path) => bind(path, mount.read_only)?,
-        MountSource::Tmpfs { bytes, mode } => (memory(*bytes, *mode, mount.read_only)?, Kind::Directory),
+/// Makes a detached mount of its source.
+pub(super) fn make(mount: &Mount) -> Result<OwnedFd> {
+    match &mount.source {
+        MountSource::Bind(path) => bind(path, mount.read_only),
+        MountSource::Tmpfs { bytes, mode } => memory(*bytes, *mode, mount.read_only),
+    }
+}
+
+/// Mounts it where it is to be.
+pub(super) fn attach(root: &OwnedFd, target: &str, source: &OwnedFd) -> Result<()> {
+    let stat = fstat(source).at(Stage::Root, || target.to_owned())?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
     };
-    let target = &mount.target;
     let place = inside::mountpoint(root, target, kind).at(Stage::Root, || {
         format!("{target}, where something is to be mounted (no symbolic link may lead there)")
     })?;
@@ -29,16 +37,10 @@ pub(super) fn mount(root: &OwnedFd, mount: &Mount) -> Result<()> {
     attach_at(source, place, target)
 }
 
-fn bind(path: &str, read_only: bool) -> Result<(OwnedFd, Kind)> {
-    let source = host(path)?;
-    let stat = fstat(&source).at(Stage::Root, || path.to_owned())?;
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Directory,
-        _ => Kind::File,
-    };
-    let copy = copy_of(source, true, path)?;
+fn bind(path: &str, read_only: bool) -> Result<OwnedFd> {
+    let copy = copy_of(host(path)?, true, path)?;
     add_attributes(&copy, attributes(read_only), true).at(Stage::Root, || path.to_owned())?;
-    Ok((copy, kind))
+    Ok(copy)
 }
 
 /// No device and no set-user-id program comes in by a volume, which other containers can write to.
