@@ -146,7 +146,6 @@ fn what_only_limits_is_told_and_declared() {
     assert!(!host.capabilities().supports(C::UpdateResources));
 }
 
-/// Whatever is not native has a reason; of the disk limit it is also told how it is held.
 /// A further wall is no need: what is missing of it is told.
 #[rstest]
 #[case(Landlock::Files, "abstract sockets")]
@@ -164,6 +163,7 @@ fn a_host_without_landlock_is_told_of(#[case] landlock: Landlock, #[case] told: 
     assert!(check.remedy.as_ref().unwrap().contains("lsm="), "{check:?}");
 }
 
+/// Whatever is not native has a reason; of the disk limit it is also told how it is held.
 #[test]
 fn reasons_are_given() {
     for (capability, support) in complete().capabilities().iter() {
