@@ -101,8 +101,12 @@ async fn volumes(cx: Context) -> CaseResult {
             .volume(VolumeMount::new(&other.name, "/data/one/new"));
         let id = cx.create(&config).await?.id;
         match cx.driver().start_container(&id).await {
-            Ok(()) => drop(cx.wait_exit(&id).await?),
-            Err(error) => drop(expect::code::<()>(Err(error), "CONTAINER_START_FAILED")?),
+            Ok(()) => {
+                cx.wait_exit(&id).await?;
+            }
+            Err(error) => {
+                expect::code::<()>(Err(error), "CONTAINER_START_FAILED")?;
+            }
         }
         let removed = RemoveOptions {
             force: true,
