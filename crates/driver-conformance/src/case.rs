@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::time::Duration;
 
-use driver_types::{Capabilities, Capability, DriverError};
+use driver_types::{Capabilities, Capability, DriverError, Support, SupportLevel};
 
 use crate::Context;
 
@@ -78,6 +78,8 @@ impl From<DriverError> for CaseError {
 pub(crate) enum Need {
     /// The capability is declared.
     Declared(Capability),
+    /// The capability is declared as native: what its reason would except is asked for.
+    Native(Capability),
     /// The capability is not declared: the case proves the refusal.
     Missing(Capability),
 }
@@ -130,6 +132,12 @@ impl Case {
         self
     }
 
+    /// Runs only where this capability is native.
+    pub(crate) fn needs_native(&mut self, capability: Capability) -> &mut Self {
+        self.needs.push(Need::Native(capability));
+        self
+    }
+
     /// Runs only where this capability is not declared.
     pub(crate) fn needs_missing(&mut self, capability: Capability) -> &mut Self {
         self.needs.push(Need::Missing(capability));
@@ -155,6 +163,12 @@ impl Case {
                 let support = capabilities.get(*capability);
                 let reason = support.reason.clone().unwrap_or_default();
                 (!support.is_supported()).then(|| format!("no capability {capability}: {reason}"))
+            }
+            Need::Native(capability) => {
+                let Support { level, reason } = capabilities.get(*capability);
+                let reason = reason.unwrap_or_default();
+                (level != SupportLevel::Native)
+                    .then(|| format!("capability {capability} is {level}: {reason}"))
             }
             Need::Missing(capability) => capabilities.supports(*capability).then(|| {
                 format!("capability {capability} is declared; this is the case of a driver without it")

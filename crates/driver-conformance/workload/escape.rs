@@ -1,10 +1,11 @@
 //! What a hostile workload tries: other processes, the programs of its host, newer and foreign system calls, races, and
 //! more of everything than it should get.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -39,6 +40,7 @@ pub fn run(name: &str, arguments: &[&[u8]]) -> Option<Answer> {
                 .map(drop),
         ),
         ("spy", [until]) => spy(at(until)),
+        ("overwrite", [descriptor]) => number(descriptor).and_then(|descriptor| done(overwrite(descriptor))),
         ("swap", [one, other, count]) => swap(one, other, count),
         ("open-many", [count]) => many(count, "opened", |_| File::open("/dev/null").map(std::mem::forget)),
         ("files", [directory, count]) => many(count, "made", |index| {
@@ -78,6 +80,24 @@ fn many(count: &[u8], label: &str, mut step: impl FnMut(u64) -> io::Result<()>) 
     Ok(Some(count.to_string()))
 }
 
+/// Writes the program that a descriptor is open to, as soon as nobody runs it: its first byte, which is what it was.
+fn overwrite(descriptor: c_int) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{descriptor}");
+    let mut first = [0];
+    File::open(&path)?.read_exact(&mut first)?;
+    let busy = |result: &io::Result<File>| matches!(result, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy);
+    let open = || OpenOptions::new().write(true).open(&path);
+    let mut program = open();
+    for _ in 0..100 {
+        if !busy(&program) {
+            break;
+        }
+        crate::pause(2);
+        program = open();
+    }
+    program?.write_all(&first)
+}
+
 /// Exchanges two names, again and again.
 fn swap(one: &[u8], other: &[u8], count: &[u8]) -> Answer {
     const AT_FDCWD: c_long = -100;
@@ -101,8 +121,8 @@ fn swap(one: &[u8], other: &[u8], count: &[u8]) -> Answer {
     Ok(Some(count.to_string()))
 }
 
-/// Looks at all other processes until a file appears: tries to open their programs for writing, and notes which
-/// programs, names of variables and open files it can see.
+/// Looks at all other processes until a file appears: tries to open their programs for writing, keeps them open to write
+/// them when they run no more, and notes which programs, names of variables and open files it can see.
 fn spy(until: &Path) -> Answer {
     let me = std::process::id();
     // Its own output, which an init may hold open as well.
@@ -111,6 +131,8 @@ fn spy(until: &Path) -> Answer {
         .filter_map(|fd| fs::read_link(Path::new("/proc/self/fd").join(fd)).ok())
         .collect();
     let (mut written, mut rounds) = (0, 0_u64);
+    let own_program = fs::read_link("/proc/self/exe")?;
+    let mut held = BTreeMap::new();
     let [mut programs, mut names, mut files] = [const { BTreeSet::<String>::new() }; 3];
     while !until.exists() {
         rounds += 1;
@@ -131,7 +153,11 @@ fn spy(until: &Path) -> Answer {
                 .write(true)
                 .open(of("exe"))
                 .map(|_| written += 1);
-            programs.extend(fs::read_link(of("exe")).map(|path| escape(path.as_os_str().as_bytes())));
+            let program = fs::read_link(of("exe"));
+            if program.as_ref().is_ok_and(|program| *program != own_program) && !held.contains_key(&pid) {
+                held.extend(File::open(of("exe")).map(|file| (pid, file)));
+            }
+            programs.extend(program.map(|path| escape(path.as_os_str().as_bytes())));
             let environment = fs::read(of("environ")).unwrap_or_default();
             let variables = environment
                 .split(|byte| *byte == 0)
@@ -149,6 +175,10 @@ fn spy(until: &Path) -> Answer {
     for (name, seen) in [("program", programs), ("name", names), ("file", files)] {
         seen.iter().for_each(|seen| print(&format!("spy-{name}={seen}")));
     }
+    for file in held.values() {
+        written += usize::from(overwrite(file.as_raw_fd()).is_ok());
+    }
+    print(&format!("spy-held={}", held.len()));
     print(&format!("spy-rounds={rounds}"));
     Ok(Some(written.to_string()))
 }

@@ -15,16 +15,6 @@ pub(crate) async fn capabilities(engine: &Arc<Engine>) -> Result<Capabilities> {
 
 /// The capabilities on an engine of this profile.
 pub(crate) fn of(profile: &Profile) -> Capabilities {
-    let seccomp = profile
-        .info
-        .security_options
-        .iter()
-        .any(|option| option.starts_with("name=seccomp"));
-    let seccomp = if seccomp {
-        Support::native()
-    } else {
-        Support::none("the engine was built or started without seccomp")
-    };
     let exec = guard::support(&profile.info.architecture);
     Capabilities::all()
         .with(Capability::Exec, exec.clone())
@@ -33,7 +23,7 @@ pub(crate) fn of(profile: &Profile) -> Capabilities {
         .with(Capability::MemoryLimit, profile.memory())
         .with(Capability::PidsLimit, profile.pids())
         .with(Capability::DiskLimit, profile.disk())
-        .with(Capability::Seccomp, seccomp)
+        .with(Capability::Seccomp, profile.seccomp())
         .with(
             Capability::VolumeSize,
             Support::none("the engine's local volume driver does not limit a volume"),

@@ -20,6 +20,12 @@ pub(crate) struct Profile {
 /// Storage drivers that hold a size per container whatever the file system below.
 const SIZED_STORAGE: [&str; 3] = ["btrfs", "zfs", "devicemapper"];
 
+/// The first version of Docker Engine whose default profile refuses io_uring.
+const WITHOUT_IO_URING: u32 = 25;
+
+/// The first one whose default profile refuses sockets of AF_VSOCK.
+const WITHOUT_VSOCK: u32 = 23;
+
 impl Profile {
     /// The facts, with the size of the engine's disk where its data are on this machine.
     pub(crate) fn new(info: Info, version: Version, disk_quota: bool, is_local: bool) -> Self {
@@ -98,6 +104,22 @@ impl Profile {
         }
     }
 
+    /// How good the default filter of system calls is, by the engine's version.
+    pub(crate) fn seccomp(&self) -> Support {
+        let options = &self.info.security_options;
+        if !options.iter().any(|option| option.starts_with("name=seccomp")) {
+            return Support::none("the engine was built or started without seccomp");
+        }
+        let major = self.version.version.split('.').next().unwrap_or_default();
+        match major.parse() {
+            Ok(0..WITHOUT_IO_URING) if !self.is_podman() => Support::emulated(format!(
+                "the default profile of Docker Engine before {WITHOUT_IO_URING} lets io_uring through, and before \
+                 {WITHOUT_VSOCK} sockets of AF_VSOCK"
+            )),
+            _ => Support::native(),
+        }
+    }
+
     /// How the size of a writable layer is held.
     pub(crate) fn disk(&self) -> Support {
         let storage = self.info.driver.as_str();
@@ -131,6 +153,8 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use driver_types::SupportLevel;
+
     use super::*;
 
     fn overlay_on(file_system: &str) -> Profile {
@@ -167,6 +191,21 @@ mod tests {
         let profile = overlay_on("extfs");
         assert_eq!(profile.enforcement(true).disk, Support::native());
         assert!(!profile.enforcement(false).disk.is_supported());
+    }
+
+    #[test]
+    fn an_old_default_profile_is_told() {
+        let of = |version: &str, options: &[&str]| {
+            let mut profile = Profile::default();
+            profile.version.version = version.into();
+            profile.info.security_options = options.iter().map(|&option| option.to_owned()).collect();
+            profile.seccomp()
+        };
+        let old = of("20.10.24+dfsg1", &["name=seccomp,profile=default"]);
+        assert_eq!(old.level, SupportLevel::Emulated);
+        assert!(old.reason.is_some_and(|reason| reason.contains("io_uring")));
+        assert_eq!(of("25.0.0", &["name=seccomp"]), Support::native());
+        assert!(!of("25.0.0", &["name=apparmor"]).is_supported());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustix::mount::{FsOpenFlags, fsopen};
 
 use crate::cgroups::{Cgroups, Held};
 use crate::disk::Disks;
+use crate::landlock::Landlock;
 use crate::layout::Layout;
 use crate::options::DiskBackend;
 use crate::rootless::Rootless;
@@ -37,6 +38,7 @@ pub(crate) struct Host {
     /// The program that bridges need and this host lacks.
     missing: Option<&'static str>,
     memfd_exec: bool,
+    landlock: Landlock,
     cores: f64,
     memory_mib: Option<u64>,
     pid_max: Option<u64>,
@@ -70,6 +72,7 @@ impl Host {
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             missing: ["ip", "nft"].into_iter().find(|program| !has_program(program)),
             memfd_exec: memfd_exec(),
+            landlock: Landlock::probe(),
             cores: cores(),
             memory_mib: memory_mib(),
             pid_max: pid_max(),

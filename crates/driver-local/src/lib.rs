@@ -40,6 +40,7 @@ mod image_calls;
 mod images;
 mod instance;
 mod journal;
+mod landlock;
 mod launch;
 mod layout;
 mod lifecycle;

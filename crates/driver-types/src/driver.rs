@@ -70,6 +70,8 @@ pub trait ContainerDriver: fmt::Debug + Send + Sync + 'static {
     ///   (`idempotence::request_id_with_another_config`).
     /// - A taken name is `CONTAINER_CREATION_FAILED`, not retryable (`create::taken_name`).
     /// - A missing image under `pullPolicy: never` is `IMAGE_NOT_FOUND` (`images::missing_image_never`).
+    /// - A name is never taken for a path (`escape::names_of_containers_are_no_paths`), nor a working directory for a way
+    ///   out (`escape::working_dir_through_descriptors`).
     /// - A failure, or dropping the future, leaves nothing behind (`cleanup::failed_create_leaves_nothing`,
     ///   `cleanup::dropped_create_leaves_nothing`).
     async fn create_container(&self, config: &ContainerConfig) -> Result<ContainerInstance>;
@@ -330,7 +332,9 @@ pub trait ContainerDriver: fmt::Debug + Send + Sync + 'static {
     ///
     /// - In created, running and stopped or exited containers (`files::copy_into_created`, `files::copy_into_stopped`).
     /// - Resolved inside the container's root, never through a symlink that leads out
-    ///   (`files::symlink_does_not_escape`).
+    ///   (`files::symlink_does_not_escape`, `escape::copy_through_swapped_links`), whatever the names and links of the
+    ///   archive say (`escape::copy_through_*`).
+    /// - No program or library of the container's is used for it (`escape::libraries_of_an_image_are_not_loaded`).
     /// - A missing directory, an entry that leads out, or a read-only target is `FILE_SYSTEM_ERROR`
     ///   (`files::missing_directory`, `files::entry_with_dot_dot`, `files::read_only_root`).
     async fn copy_into(&self, id: &str, path: &str, archive: ByteStream) -> Result<()> {
@@ -344,6 +348,8 @@ pub trait ContainerDriver: fmt::Debug + Send + Sync + 'static {
     /// # Behaviour
     ///
     /// - Bytes are exact (`files::binary_round_trip`); a missing path is `FILE_SYSTEM_ERROR` (`files::missing_path`).
+    /// - Never through a symlink that leads out, also one that is swapped meanwhile
+    ///   (`escape::copy_through_swapped_links`).
     async fn copy_from(&self, id: &str, path: &str) -> Result<ByteStream> {
         let _ = (id, path);
         Err(unsupported(self.name(), Operation::CopyFrom))
@@ -392,6 +398,9 @@ pub trait ContainerDriver: fmt::Debug + Send + Sync + 'static {
     ///
     /// - Containers can be made of it (`images::import_and_run`); a repeat moves the reference
     ///   (`images::import_again_moves_the_reference`).
+    /// - The archive may be a stranger's: nothing of it lands outside (`escape::import_through_*`), its devices are of no
+    ///   use (`escape::device_nodes_of_an_image_are_closed`), and a bomb is `FILE_SYSTEM_ERROR`
+    ///   (`escape::a_compressed_bomb`).
     async fn import_image(&self, options: &ImportOptions, archive: ByteStream) -> Result<Image> {
         let _ = (options, archive);
         Err(unsupported(self.name(), Operation::ImportImage))

@@ -44,6 +44,7 @@ pub(super) fn register(group: &mut Group) {
         .needs(&[Capability::Exec])
         .proves(&["7.escape", "7.namespaces"]);
     super::escape_calls::register(group);
+    super::escape_runtime::register(group);
     super::escape_images::register(group);
     super::escape_archives::register(group);
     super::escape_races::register(group);
@@ -100,7 +101,7 @@ impl Canary {
 }
 
 /// Checksums of the programs of the host that run containers, where they can be read.
-fn programs() -> Vec<(PathBuf, u64)> {
+pub(super) fn programs() -> Vec<(PathBuf, u64)> {
     let known = [
         "runc",
         "crun",
@@ -217,12 +218,13 @@ fn is_below_root(output: &Lines) -> CaseResult {
 async fn working_dir(cx: Context) -> CaseResult {
     for number in [3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 32, 64] {
         let config = working_in(&cx, &format!("/proc/self/fd/{number}"));
-        let Ok(container) = cx.driver().create_container(&config).await else {
-            continue;
-        };
-        if cx.driver().start_container(&container.id).await.is_ok() {
-            cx.wait_exit(&container.id).await?;
-            is_below_root(&cx.lines(&container.id).await?)?;
+        let id = cx.create(&config).await?.id;
+        match cx.driver().start_container(&id).await {
+            Ok(()) => {
+                cx.wait_exit(&id).await?;
+                is_below_root(&cx.lines(&id).await?)?;
+            }
+            Err(error) => refused(&error, "CONTAINER_START_FAILED")?,
         }
     }
     Ok(())
@@ -239,9 +241,11 @@ async fn exec_working_dir(cx: Context) -> CaseResult {
     for number in 3..=64 {
         let mut spec = cx.exec_spec(LOOK);
         spec.working_dir = Some(format!("/proc/self/fd/{number}"));
-        let result = cx.driver().exec(&id, &spec).await;
-        if let Some(result) = result.ok().filter(|result| result.exit_code == 0) {
-            is_below_root(&Lines::new(result.stdout.to_text()))?;
+        match cx.driver().exec(&id, &spec).await {
+            // The program was not run: it tells its own failures in what it prints.
+            Ok(result) if matches!(result.exit_code, 126 | 127) => {}
+            Ok(result) => is_below_root(&Lines::new(result.stdout.to_text()))?,
+            Err(error) => refused(&error, "EXEC_START_FAILED")?,
         }
     }
     Ok(())
@@ -276,7 +280,10 @@ async fn exec_joins(cx: Context) -> CaseResult {
     )
 }
 
-/// An error of the driver, told without a retry: the other way to pass beside being confined.
-pub(super) fn refused(error: &DriverError) -> CaseResult {
-    expect::that("a permanent refusal", !error.is_retryable(), error)
+/// The refusal of what was attacked, which a retry does not change: the other way to pass beside being confined. Another
+/// error tells nothing of the wall.
+#[track_caller]
+pub(super) fn refused(error: &DriverError, code: &str) -> CaseResult {
+    let is_it = error.code() == code && !error.is_retryable();
+    expect::that(format!("success, or {code} that is not retryable"), is_it, error)
 }

@@ -1,15 +1,19 @@
 //! Escapes by archives: images that are imported, and files that are copied in.
 
+use std::io::Write;
+
 use driver_types::{Capability, ContainerDriverExt};
+use flate2::{Compression, write::GzEncoder};
 use tar::EntryType;
 
 use super::escape::{Canary, ESCAPE, needs_a_kernel, refused};
-use super::escape_images::{import, link, of_image, try_run};
+use super::escape_images::{BROKEN, import, link, of_image, try_run};
 use super::files::{archive, bytes, entry, file, writable};
 use super::security::root;
 use crate::Context;
-use crate::case::{CaseResult, Group};
+use crate::case::{CaseError, CaseResult, Failure, Group};
 use crate::expect;
+use crate::workload::import_options;
 
 /// How entries lead out.
 const KINDS: [&str; 5] = [
@@ -40,6 +44,10 @@ pub(super) fn register(group: &mut Group) {
         .needs(&[Capability::ImportImage, Capability::Images])
         .proves(ESCAPE);
     group
+        .case("a_compressed_bomb", bomb)
+        .needs(&[Capability::ImportImage])
+        .proves(&["7.escape", "3.images.manage"]);
+    group
         .case("an_archive_of_many_entries", many_entries)
         .needs(&[Capability::ImportImage, Capability::Images])
         .proves(ESCAPE);
@@ -68,7 +76,7 @@ fn hostile(kind: &str, canary: &str) -> Vec<Vec<u8>> {
 async fn imported(cx: Context, kind: &'static str) -> CaseResult {
     let canary = Canary::new()?;
     match import(&cx, "i", &[], &hostile(kind, &canary.path())).await? {
-        Err(error) => refused(&error)?,
+        Err(error) => refused(&error, BROKEN)?,
         Ok(_) => canary.unread(&try_run(&cx, &of_image(&cx, "i", ["read", "/stolen"])).await?)?,
     }
     canary.untouched()
@@ -79,7 +87,7 @@ async fn copied(cx: Context, kind: &'static str) -> CaseResult {
     let id = cx.create(&writable(&cx, ["uid"])).await?.id;
     let content = archive(&hostile(kind, &canary.path()));
     if let Err(error) = cx.driver().copy_into(&id, "/work", bytes(content)).await {
-        refused(&error)?;
+        refused(&error, BROKEN)?;
     }
     canary.untouched()?;
     let stolen = cx
@@ -114,7 +122,7 @@ async fn devices(cx: Context) -> CaseResult {
         device("virtual-disk", EntryType::Block, 254, 0),
     ];
     if let Err(error) = import(&cx, "i", &[], &nodes).await? {
-        return refused(&error);
+        return refused(&error, BROKEN);
     }
     for path in ["/memory", "/disk", "/virtual-disk"] {
         let config = of_image(&cx, "i", ["read", path, ",", "open-write", path]).security(root());
@@ -134,10 +142,43 @@ async fn lying_size(cx: Context) -> CaseResult {
     header.set_size(1 << 40);
     header.set_cksum();
     match import(&cx, "i", &[], &[header.as_bytes().to_vec()]).await? {
-        Err(error) => refused(&error)?,
+        Err(error) => refused(&error, BROKEN)?,
         Ok(image) => expect::that("less than 1 GiB", image.size_bytes < 1 << 30, image)?,
     }
     Ok(())
+}
+
+/// Bytes of the bomb, without compression.
+const BOMB: usize = 256 << 20;
+
+/// A name of 256 MiB in 256 KiB of gzip: an entry's header is what is read into memory whole.
+async fn bomb(cx: Context) -> CaseResult {
+    needs_a_kernel(&cx)?;
+    let start = format!("{BOMB} comment=");
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_size(BOMB as u64);
+    header.set_cksum();
+    let end = [b"\n".to_vec(), archive(&[file("file", b"1")])].concat();
+    let text = vec![b'x'; BOMB / 16];
+    let part = compressed(&text)?;
+    let mut bomb = compressed(&[header.as_bytes(), start.as_bytes()].concat())?;
+    bomb.extend(part.repeat(15));
+    bomb.extend(compressed(&text[..text.len() - start.len() - 1])?);
+    bomb.extend(compressed(&end)?);
+    expect::that("a thousand to one", bomb.len() < BOMB / 900, bomb.len())?;
+    let imported = cx
+        .driver()
+        .import_image(&import_options(&cx.image_name("i")), bytes(bomb))
+        .await;
+    expect::permanent(imported, BROKEN).map(drop)
+}
+
+/// Several of these are one stream as well.
+fn compressed(content: &[u8]) -> Result<Vec<u8>, CaseError> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let written = gzip.write_all(content).and_then(|()| gzip.finish());
+    written.map_err(|error| Failure::new("a compressed archive", error.to_string()).into())
 }
 
 async fn many_entries(cx: Context) -> CaseResult {
@@ -145,7 +186,7 @@ async fn many_entries(cx: Context) -> CaseResult {
         .map(|number| file(&format!("data/{number}"), b""))
         .collect();
     match import(&cx, "i", &[], &entries).await? {
-        Err(error) => refused(&error),
+        Err(error) => refused(&error, BROKEN),
         Ok(_) => {
             cx.finish(&of_image(&cx, "i", ["size", "/data/4999"]))
                 .await?

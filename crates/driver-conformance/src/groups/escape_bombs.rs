@@ -1,8 +1,11 @@
 //! Workloads that take all they can: they are held, neighbours go on, and they can be stopped.
 
 use driver_types::{
-    Capability, ContainerConfig, ContainerStatus, ExitReason, ResourceLimits, SecurityOptions, StopOptions,
+    Capability, ContainerConfig, ContainerStatus, ExitReason, LogOptions, ResourceLimits, SecurityOptions,
+    StopOptions,
 };
+
+use futures_util::TryStreamExt;
 
 use super::escape::{ESCAPE, needs_a_kernel};
 use super::inside::idle;
@@ -45,9 +48,17 @@ pub(super) fn register(group: &mut Group) {
         .needs(&[Capability::CpuLimit])
         .proves(ESCAPE);
     group
+        .case("log_flood_is_bounded_on_disk", log_flood_on_disk)
+        .needs(&[Capability::StreamLogs])
+        .timeout_seconds(180)
+        .proves(ESCAPE);
+    group
         .case("terminal_escapes_are_data", terminal_escapes)
         .proves(ESCAPE);
 }
+
+/// Bytes of a flood of output, several times what a driver keeps.
+const FLOOD: usize = 192 << 20;
 
 fn limited(cx: &Context, commands: &[&str], limits: ResourceLimits) -> ContainerConfig {
     cx.config(commands).resources(limits)
@@ -108,12 +119,32 @@ async fn shared_memory(cx: Context) -> CaseResult {
         ResourceLimits::default().memory(256),
     );
     let finished = cx.finish(&config).await?;
-    let refused = finished.output.errno("fill").is_some();
-    expect::that(
-        "a limit",
-        refused || finished.exit.reason == ExitReason::Oom,
-        finished.output.text(),
-    )
+    let is_full = finished.output.errno("fill") == Some("ENOSPC");
+    if is_full {
+        let filled = finished.output.number("filled")?;
+        return expect::that("less than the memory of the container", filled < 256, filled);
+    }
+    expect::equal("reason", finished.exit.reason, ExitReason::Oom)
+}
+
+/// More than is kept of it: what is too old goes.
+async fn log_flood_on_disk(cx: Context) -> CaseResult {
+    needs_a_kernel(&cx)?;
+    let limits = ResourceLimits::default().cpu(2.0);
+    let config = limited(
+        &cx,
+        &["flood", "out", &FLOOD.to_string(), ",", "out", "the end"],
+        limits,
+    );
+    let id = cx.finish(&config).await?.container.id;
+    let mut log = cx.driver().stream_logs(&id, &LogOptions::default()).await?;
+    let (mut kept, mut last) = (0, Vec::new());
+    while let Some(chunk) = log.try_next().await? {
+        kept += chunk.data.len();
+        last = chunk.data.to_vec();
+    }
+    expect::that("less than was written", kept < FLOOD / 2, kept)?;
+    expect::that("the end of the output", last.ends_with(b"the end\n"), last)
 }
 
 /// The container that writes without end can be stopped.

@@ -9,7 +9,7 @@ use crate::case::{CaseResult, Failure, Group};
 use crate::expect;
 
 /// System calls that a container must not get, beside those of the group `security`.
-const REFUSED: [(&str, &[&str]); 6] = [
+const REFUSED: [(&str, &[&str]); 5] = [
     (
         "the_new_mount_calls",
         &[
@@ -27,7 +27,6 @@ const REFUSED: [(&str, &[&str]); 6] = [
         &["cgroup-mount", "cgroup2-mount", "proc-mount"],
     ),
     ("namespaces_by_clone", &["clone-user"]),
-    ("io_uring", &["io-uring"]),
     ("packet_sockets", &["packet-socket"]),
     (
         "calls_of_other_interfaces",
@@ -42,11 +41,22 @@ const REFUSED: [(&str, &[&str]); 6] = [
     ),
 ];
 
+/// Those that only newer default profiles refuse.
+const NEWLY_REFUSED: [(&str, &[&str]); 2] =
+    [("io_uring", &["io-uring"]), ("vsock_sockets", &["vsock-socket"])];
+
 pub(super) fn register(group: &mut Group) {
     for (name, calls) in REFUSED {
         group
             .case(format!("refuses_{name}"), move |cx| refuses(cx, calls))
             .needs(&[Capability::Seccomp, Capability::User])
+            .proves(&["7.escape", "7.seccomp"]);
+    }
+    for (name, calls) in NEWLY_REFUSED {
+        group
+            .case(format!("refuses_{name}"), move |cx| refuses(cx, calls))
+            .needs(&[Capability::User])
+            .needs_native(Capability::Seccomp)
             .proves(&["7.escape", "7.seccomp"]);
     }
     group
@@ -65,9 +75,6 @@ async fn refuses(cx: Context, calls: &'static [&'static str]) -> CaseResult {
     calls.iter().for_each(|call| commands.extend(["try", call, ","]));
     let config = cx.config(commands).security(root());
     let output = cx.finish(&config).await?.output;
-    if cx.driver().name() == "docker" && output.errno("try-io-uring") == Some("EFAULT") {
-        return expect::skip("the default seccomp profile of Docker Engine before 25 lets io_uring through");
-    }
     calls
         .iter()
         .try_for_each(|call| output.expect_refused(&format!("try-{call}")))

@@ -15,6 +15,9 @@ use crate::workload::{hostile_archive, import_options};
 
 const IMPORT: &[Capability] = &[Capability::ImportImage, Capability::Images];
 
+/// What an archive is refused with.
+pub(super) const BROKEN: &str = "FILE_SYSTEM_ERROR";
+
 /// Paths of an image where the driver mounts something, or makes a directory.
 const PLACES: [&str; 8] = ["proc", "sys", "dev", "etc", "tmp", "data", "scratch", "work"];
 
@@ -80,16 +83,13 @@ pub(super) fn of_image<const N: usize>(cx: &Context, suffix: &str, commands: [&s
 
 /// Runs it where the driver does; returns what it printed.
 pub(super) async fn try_run(cx: &Context, config: &ContainerConfig) -> Result<String, CaseError> {
-    let created = match cx.driver().create_container(config).await {
-        Ok(container) => container,
-        Err(error) => return refused(&error).map(|()| String::new()),
-    };
-    match cx.driver().start_container(&created.id).await {
+    let id = cx.create(config).await?.id;
+    match cx.driver().start_container(&id).await {
         Ok(()) => {
-            cx.wait_exit(&created.id).await?;
-            cx.log(&created.id).await
+            cx.wait_exit(&id).await?;
+            cx.log(&id).await
         }
-        Err(_) => Ok(String::new()),
+        Err(error) => refused(&error, "CONTAINER_START_FAILED").map(|()| String::new()),
     }
 }
 
@@ -105,7 +105,7 @@ async fn linked(cx: Context, place: &'static str) -> CaseResult {
     for (number, target) in ["/", "../../../../..", &canary.path()].into_iter().enumerate() {
         let suffix = format!("{place}{number}");
         if let Err(error) = import(&cx, &suffix, &[place], &[link(place, target)]).await? {
-            refused(&error)?;
+            refused(&error, BROKEN)?;
             continue;
         }
         let file = format!("/{place}/{planted}");
@@ -135,7 +135,7 @@ async fn device_link(cx: Context, device: &'static str) -> CaseResult {
     {
         let suffix = format!("{device}{number}");
         if let Err(error) = import(&cx, &suffix, &[], &[link(&name, target)]).await? {
-            refused(&error)?;
+            refused(&error, BROKEN)?;
             continue;
         }
         let commands = [
@@ -168,7 +168,7 @@ async fn passwd(cx: Context) -> CaseResult {
     let canary = Canary::new()?;
     let target = format!("{}/file", canary.path());
     if let Err(error) = import(&cx, "i", &["etc/passwd"], &[link("etc/passwd", &target)]).await? {
-        return refused(&error);
+        return refused(&error, BROKEN);
     }
     let config = of_image(&cx, "i", ["uid"]).security(SecurityOptions::default().user("evil"));
     let text = try_run(&cx, &config).await?;
@@ -189,7 +189,7 @@ async fn etc_file(cx: Context, name: &'static str) -> CaseResult {
     {
         let suffix = format!("i{number}");
         if let Err(error) = import(&cx, &suffix, &[&entry], &[link(&entry, target)]).await? {
-            refused(&error)?;
+            refused(&error, BROKEN)?;
             continue;
         }
         let path = format!("/{entry}");

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use driver_types::{Capability, ContainerConfig, RemoveOptions, VolumeConfig, VolumeMount};
 use futures_util::TryStreamExt;
 
-use super::escape::{Canary, ESCAPE, needs_a_kernel};
-use super::escape_images::of_image;
+use super::escape::{Canary, ESCAPE, needs_a_kernel, refused};
+use super::escape_images::{BROKEN, of_image};
 use super::files::{put_new, writable};
 use crate::Context;
 use crate::case::{CaseResult, Group};
+use crate::expect;
 
 /// More exchanges than there is time for: the container is removed first.
 const FOR_EVER: &str = "100000000000";
@@ -63,10 +64,15 @@ async fn copy(cx: Context) -> CaseResult {
     cx.await_line(&id, "swapping").await?;
     for _ in 0..25 {
         // Each may fail, for the link leads to nothing inside.
-        let _ = put_new(&cx, &id, "/work/one", b"1").await;
-        if let Ok(content) = cx.driver().copy_from(&id, "/work/one/file").await {
-            let pieces: Vec<Bytes> = content.try_collect().await.unwrap_or_default();
-            canary.unread(&String::from_utf8_lossy(&pieces.concat()))?;
+        if let Err(error) = put_new(&cx, &id, "/work/one", b"1").await {
+            refused(&error, BROKEN)?;
+        }
+        match cx.driver().copy_from(&id, "/work/one/file").await {
+            Ok(content) => {
+                let pieces: Vec<Bytes> = content.try_collect().await.unwrap_or_default();
+                canary.unread(&String::from_utf8_lossy(&pieces.concat()))?;
+            }
+            Err(error) => refused(&error, BROKEN)?,
         }
         canary.untouched()?;
     }
@@ -93,16 +99,20 @@ async fn volumes(cx: Context) -> CaseResult {
             .config(["write", "/data/one/new/planted", "1"])
             .volume(VolumeMount::new(&shared.name, "/data"))
             .volume(VolumeMount::new(&other.name, "/data/one/new"));
-        if let Ok(container) = cx.driver().create_container(&config).await {
-            if cx.driver().start_container(&container.id).await.is_ok() {
-                cx.wait_exit(&container.id).await?;
+        let id = cx.create(&config).await?.id;
+        match cx.driver().start_container(&id).await {
+            Ok(()) => {
+                cx.wait_exit(&id).await?;
             }
-            let removed = RemoveOptions {
-                force: true,
-                ..Default::default()
-            };
-            cx.driver().remove_container(&container.id, &removed).await?;
+            Err(error) => {
+                expect::code::<()>(Err(error), "CONTAINER_START_FAILED")?;
+            }
         }
+        let removed = RemoveOptions {
+            force: true,
+            ..Default::default()
+        };
+        cx.driver().remove_container(&id, &removed).await?;
         canary.untouched()?;
     }
     Ok(())

@@ -48,6 +48,10 @@ pub(super) fn register(group: &mut Group) {
         .needs(EXEC)
         .proves(&["3.exec.spec"]);
     group
+        .case("reaches_the_main_process", reaches_main)
+        .needs(EXEC)
+        .proves(&["3.exec.spec"]);
+    group
         .case("user", user)
         .needs(&[Capability::Exec, Capability::User])
         .proves(&["3.exec.spec"]);
@@ -217,6 +221,23 @@ async fn user(cx: Context) -> CaseResult {
         expect::equal(format!("ids of user {user}"), result.stdout.to_text(), ids)?;
     }
     Ok(())
+}
+
+/// As users do to write into the log of the container, or to look what it has open: no wall is between the processes of one user.
+async fn reaches_main(cx: Context) -> CaseResult {
+    super::escape::needs_a_kernel(&cx)?;
+    let id = cx.ready(["readlink", "/proc/self"]).await?.id;
+    let main = format!("/proc/{}", cx.lines(&id).await?.value("readlink")?);
+    let [stdout, program] = ["fd/1", "exe"].map(|name| format!("{main}/{name}"));
+    let output = cx
+        .exec_lines(
+            &id,
+            ["append", &stdout, "said by an exec\n", ",", "readlink", &program],
+        )
+        .await?;
+    output.expect("append", "16")?;
+    output.expect("readlink", cx.program())?;
+    cx.await_line(&id, "said by an exec").await
 }
 
 async fn unknown_user(cx: Context) -> CaseResult {

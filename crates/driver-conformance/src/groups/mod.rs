@@ -18,6 +18,7 @@ mod escape_calls;
 mod escape_images;
 mod escape_names;
 mod escape_races;
+mod escape_runtime;
 mod events;
 mod events_readers;
 mod exec;

@@ -19,6 +19,9 @@ const SOURCES: [(&str, &str); 8] = [
     ("terminal.rs", include_str!("../../workload/terminal.rs")),
 ];
 
+/// A library that tells when it is loaded.
+const LIBRARY: &str = include_str!("../../workload/library.rs");
+
 /// The program as a static executable.
 ///
 /// # Errors
@@ -29,18 +32,59 @@ pub(crate) fn program() -> Result<Vec<u8>, String> {
     if let Some(made) = std::env::var_os("DRIVER_CONFORMANCE_WORKLOAD") {
         return fs::read(&made).map_err(|error| format!("{}: {error}", Path::new(&made).display()));
     }
+    let flags = [
+        "--crate-name=workload",
+        "-Cstrip=symbols",
+        "-Ctarget-feature=+crt-static",
+        "-Crelocation-model=static",
+    ];
+    made(&SOURCES, &flags, static_target)
+        .map_err(|error| format!("cannot build the workload program: {error}"))
+}
+
+/// The hostile library of the cases about escapes, for the loader of the host's own programs.
+///
+/// # Errors
+///
+/// There is no `rustc`, it cannot link, or the cache cannot be written.
+pub(crate) fn library() -> Result<Vec<u8>, String> {
+    let flags = [
+        "--crate-name=hostile",
+        "--crate-type=cdylib",
+        "-Clink-arg=-nostdlib",
+        "-Clink-arg=-nostartfiles",
+        "-Clink-arg=-Wl,-e,hostile",
+    ];
+    made(&[("main.rs", LIBRARY)], &flags, |_| Vec::new())
+        .map_err(|error| format!("cannot build the hostile library: {error}"))
+}
+
+/// What the sources give with these flags, from the cache where it was made before.
+fn made(
+    sources: &[(&str, &str)],
+    flags: &[&str],
+    target: impl Fn(&str) -> Vec<String>,
+) -> Result<Vec<u8>, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = output(Command::new(&rustc).arg("-vV"))?;
     let cache = cache_directory();
-    let sources = SOURCES.map(|(_, source)| source).concat();
-    let hash = fnv1a64(sources.as_bytes()) ^ fnv1a64(&version.stdout).rotate_left(1);
+    let text: String = sources
+        .iter()
+        .map(|(_, source)| *source)
+        .chain(flags.iter().copied())
+        .collect();
+    let hash = fnv1a64(text.as_bytes()) ^ fnv1a64(&version.stdout).rotate_left(1);
     let cached = cache.join(format!("workload-{hash:016x}"));
     if let Ok(program) = fs::read(&cached) {
         return Ok(program);
     }
-    let target = static_target(&String::from_utf8_lossy(&version.stdout));
-    compile(Command::new(&rustc).args(target), &cache, &cached)
-        .map_err(|error| format!("cannot build the workload program: {error}"))
+    let target = target(&String::from_utf8_lossy(&version.stdout));
+    compile(
+        Command::new(&rustc).args(flags).args(target),
+        sources,
+        &cache,
+        &cached,
+    )
 }
 
 /// Beside the test programs, which `cargo clean` removes as well.
@@ -68,24 +112,21 @@ fn static_target(version: &str) -> Vec<String> {
     vec!["--target".to_owned(), target]
 }
 
-fn compile(rustc: &mut Command, cache: &Path, cached: &Path) -> Result<Vec<u8>, String> {
+fn compile(
+    rustc: &mut Command,
+    sources: &[(&str, &str)],
+    cache: &Path,
+    cached: &Path,
+) -> Result<Vec<u8>, String> {
     let text = |error: io::Error| error.to_string();
     fs::create_dir_all(cache).map_err(text)?;
     // A directory of its own, and a rename at the end: several test programs may build at the same time.
     let scratch = tempfile::tempdir_in(cache).map_err(text)?;
-    for (name, source) in SOURCES {
+    for (name, source) in sources {
         fs::write(scratch.path().join(name), source).map_err(text)?;
     }
     let (root, program) = (scratch.path().join("main.rs"), scratch.path().join("workload"));
-    let flags = [
-        "--edition=2024",
-        "--crate-name=workload",
-        "-Copt-level=s",
-        "-Cpanic=abort",
-        "-Cstrip=symbols",
-        "-Ctarget-feature=+crt-static",
-        "-Crelocation-model=static",
-    ];
+    let flags = ["--edition=2024", "-Copt-level=s", "-Cpanic=abort"];
     output(rustc.args(flags).arg("-o").arg(&program).arg(&root))?;
     fs::rename(&program, cached).map_err(text)?;
     fs::read(cached).map_err(text)
@@ -108,6 +149,25 @@ fn output(command: &mut Command) -> Result<Output, String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    /// It has teeth: a program that loads it is not itself any more, here with no workload program to become.
+    #[test]
+    fn the_library_takes_over_who_loads_it() {
+        let library = super::library().expect("it builds");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("hostile.so");
+        std::fs::write(&path, library).expect("it is written");
+        let loads = |library: &std::path::Path| {
+            let mut command = std::process::Command::new("/bin/true");
+            command
+                .env("LD_PRELOAD", library)
+                .status()
+                .expect("it runs")
+                .code()
+        };
+        assert_eq!(loads("".as_ref()), Some(0));
+        assert_eq!(loads(&path), Some(9));
+    }
 
     #[test]
     fn the_program_is_static_and_runs() {

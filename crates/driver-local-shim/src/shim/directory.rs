@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use driver_local_shim::{SOCKET, Stage};
@@ -49,6 +49,12 @@ fn take(lock: &OwnedFd, name: &str) -> Result<()> {
             }
             other => return other.at(Stage::Prepare, || name.to_owned()),
         }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

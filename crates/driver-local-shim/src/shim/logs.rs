@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{LogPolicy, log};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
@@ -87,6 +87,11 @@ impl LogWriter {
             writer.file = Some(file);
         }
         Ok((writer, torn))
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
     }
 
     /// The longest data that one frame should have: a file never gets much longer than the policy says.

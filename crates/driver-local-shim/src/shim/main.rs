@@ -29,6 +29,7 @@ mod streams;
 mod supervisor;
 mod sys;
 mod userns;
+mod wall;
 
 fn main() -> std::process::ExitCode {
     start::main()

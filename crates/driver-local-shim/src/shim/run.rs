@@ -51,6 +51,8 @@ pub(crate) fn run(task: RunTask, driver: OwnedFd, prepared: Option<Prepared>) ->
         Ok((supervisor, report)) => {
             // A driver that was killed just now finds it in the journal.
             let _ = tell(&driver, &report);
+            // Without Landlock it goes on as it is.
+            let _ = supervisor.needs().wall_off();
             // The socket is open as long as this process lives: a driver hears of its end.
             supervisor.watch();
             drop(driver);

@@ -1,6 +1,6 @@
 //! Watching a run: output into the log, requests, kills for memory, and the end.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use driver_local_shim::{SOCKET, record};
@@ -15,6 +15,7 @@ use crate::logs::Taken;
 use crate::run::{EXIT, Run};
 use crate::streams::{ERR, OUT};
 use crate::sys::Child;
+use crate::wall::Needs;
 
 /// After this long without output its buffer is given back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -55,6 +56,15 @@ impl Supervisor {
             oom: false,
             oom_looks: 0,
             run,
+        }
+    }
+
+    /// What it needs from here on.
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        Needs {
+            directory: self.run.directory.as_fd(),
+            log: self.run.log.directory(),
+            cgroups: &self.run.cgroups,
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use driver_types::{CheckStatus, Preflight, PreflightCheck, Support};
 
 use super::Host;
+use crate::landlock::Landlock;
 use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
@@ -53,6 +54,7 @@ pub(super) fn of(host: &Host) -> Preflight {
             "programs can be run from memory",
             "set vm.memfd_noexec=0: the program that makes containers is in a sealed memfd, not in a file",
         ),
+        landlock(host),
         disk(host),
         disk_limit(host),
     ];
@@ -150,6 +152,24 @@ fn kernel(host: &Host) -> PreflightCheck {
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// A further wall, which no container needs.
+fn landlock(host: &Host) -> PreflightCheck {
+    let (status, message) = match host.landlock {
+        Landlock::Whole => (CheckStatus::Ok, "shims are closed in by Landlock"),
+        Landlock::Files => (
+            CheckStatus::Warn,
+            "shims are closed in by Landlock, but may signal other processes and use abstract sockets",
+        ),
+        Landlock::None => (
+            CheckStatus::Warn,
+            "shims are not closed in: the kernel has no Landlock, or it is off",
+        ),
+    };
+    let remedy =
+        "use Linux 6.12 or later with CONFIG_SECURITY_LANDLOCK, and with landlock in its parameter lsm=";
+    check("landlock", status, message, remedy)
 }
 
 fn disk(host: &Host) -> PreflightCheck {

@@ -26,6 +26,7 @@ fn complete() -> Host {
         seccomp: true,
         missing: None,
         memfd_exec: true,
+        landlock: Landlock::Whole,
         cores: 2.0,
         memory_mib: Some(1000),
         pid_max: Some(32_768),
@@ -143,6 +144,23 @@ fn what_only_limits_is_told_and_declared() {
     host.held.cpu = Support::none("none");
     host.held.pids = Support::none("none");
     assert!(!host.capabilities().supports(C::UpdateResources));
+}
+
+/// A further wall is no need: what is missing of it is told.
+#[rstest]
+#[case(Landlock::Files, "abstract sockets")]
+#[case(Landlock::None, "no Landlock")]
+fn a_host_without_landlock_is_told_of(#[case] landlock: Landlock, #[case] told: &str) {
+    let host = Host {
+        landlock,
+        ..complete()
+    };
+    host.require().unwrap();
+    let checks = host.preflight().checks;
+    let check = checks.iter().find(|check| check.name == "landlock").unwrap();
+    assert_eq!(check.status, CheckStatus::Warn);
+    assert!(check.message.contains(told), "{check:?}");
+    assert!(check.remedy.as_ref().unwrap().contains("lsm="), "{check:?}");
 }
 
 /// Whatever is not native has a reason; of the disk limit it is also told how it is held.
