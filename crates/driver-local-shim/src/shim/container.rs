@@ -16,7 +16,7 @@ use crate::process::{self, Bounds, Ids, Stdio};
 use crate::root::{Root, Terminal};
 use crate::status::Starting;
 use crate::sys::{self, Fork};
-use crate::{init, loopback, userns};
+use crate::{init, loopback, routes, userns};
 
 /// The first process of a container, before it has made it.
 pub(crate) struct First<'a> {
@@ -108,8 +108,11 @@ impl First<'_> {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(network.as_fd(), kind).at(Stage::Namespaces, || "network namespace")?;
         }
-        if sandbox.network == NetworkNamespace::New {
+        if sandbox.network.is_new() {
             loopback::up().at(Stage::Namespaces, || "loopback interface")?;
+        }
+        if let NetworkNamespace::Helper(helper) = &sandbox.network {
+            routes::refuse(&helper.unreachable).at(Stage::Namespaces, || "routes to what is out of reach")?;
         }
         rustix::system::sethostname(sandbox.hostname.as_bytes()).at(Stage::Namespaces, || "host name")?;
         leave_keyring()?;
@@ -270,7 +273,7 @@ pub(crate) fn namespace_flags(sandbox: &Sandbox) -> CloneFlags {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
-    flags.set(CloneFlags::CLONE_NEWNET, sandbox.network == NetworkNamespace::New);
+    flags.set(CloneFlags::CLONE_NEWNET, sandbox.network.is_new());
     flags.set(CloneFlags::CLONE_NEWUSER, sandbox.user.is_some());
     flags
 }
