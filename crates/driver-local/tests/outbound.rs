@@ -80,7 +80,7 @@ impl World {
     fn as_nobody(&self, test: &str) {
         let script = "mknod -m 666 $1/tun c 10 200 2>/dev/null; mount --bind $1/tun /dev/net/tun && cd $1 && \
                       exec setpriv --reuid 65534 --regid 65534 --clear-groups env -i PATH=$1/bin TMPDIR=$1 \
-                      DRIVER_OUTBOUND=$1 $1/test --exact --ignored --nocapture $2";
+                      DRIVER_OUTBOUND=$1 $1/test --exact --nocapture $2";
         let place = self.place.to_str().unwrap();
         let status = self
             .command(&self.host, &["sh", "-c", script, "sh", place, test])
@@ -148,14 +148,14 @@ fn a_container_of_a_user_reaches_the_world_and_neither_host_nor_metadata(#[case]
     }
 }
 
-fn place() -> PathBuf {
-    std::env::var_os("DRIVER_OUTBOUND")
-        .expect("run by the test above")
-        .into()
-}
-
-fn open() -> LocalDriver {
-    LocalDriver::open(LocalOptions::default().state_dir(place().join("state"))).unwrap()
+/// The driver of nobody; `None` where this is not run by the test above.
+fn open() -> Option<LocalDriver> {
+    let Some(place) = std::env::var_os("DRIVER_OUTBOUND").map(PathBuf::from) else {
+        eprintln!("skipped: it is half of another test, which runs it as nobody");
+        return None;
+    };
+    let options = LocalOptions::default().state_dir(place.join("state"));
+    Some(LocalDriver::open(options).unwrap())
 }
 
 /// What a shell runs to connect and read.
@@ -177,9 +177,8 @@ fn answer(port: u16) -> String {
 }
 
 #[tokio::test]
-#[ignore = "run as nobody by the test above"]
 async fn begin() {
-    let driver = open();
+    let Some(driver) = open() else { return };
     let capabilities = driver.capabilities().await.unwrap();
     assert!(capabilities.supports(Capability::NetworkDefault));
     let publishes = capabilities.supports(Capability::PortsTcp);
@@ -228,9 +227,8 @@ async fn begin() {
 }
 
 #[tokio::test]
-#[ignore = "run as nobody by the test above"]
 async fn end() {
-    let driver = open();
+    let Some(driver) = open() else { return };
     let report = driver.recover().await.unwrap();
     let id = report.adopted[0].id.clone();
     assert_eq!(inside(&driver, &id, &dial(OUTSIDE, 8099)).await, "hello");
