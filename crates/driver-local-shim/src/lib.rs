@@ -30,6 +30,7 @@ pub use process::{Bpf, Identity, Process};
 #[cfg(target_os = "linux")]
 pub use remove::{names_in, remove_all};
 pub use sandbox::{
-    Cgroup, IdMap, Mount, MountSource, NetworkNamespace, Root, Sandbox, UserNamespace, Writable,
+    Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UserNamespace,
+    Writable,
 };
 pub use task::{AdoptTask, ExecTask, HoldTask, LogPolicy, RemoveTask, Report, RunTask, Stage, Task};

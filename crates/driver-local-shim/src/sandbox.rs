@@ -1,5 +1,7 @@
 //! What surrounds a container's processes.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 /// Namespaces, root file system and mounts of a container. Paths of the host are absolute and trusted: the driver made
@@ -29,6 +31,28 @@ pub enum NetworkNamespace {
     Host,
     /// The one bound to this path.
     Path(String),
+    /// One of its own that a program of the host connects with the world.
+    Helper(NetworkHelper),
+}
+
+/// A program that carries the packets of a network namespace in user space: `pasta`, `slirp4netns`. It needs no rights but
+/// those in the container's user namespace, and ends with the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkHelper {
+    /// Its absolute path.
+    pub program: String,
+    /// Its arguments. In each `{pid}` stands for the pid of the container's first process. It has to write to its
+    /// stdin, which is a pipe, when the network is up, and to stay in the foreground.
+    pub arguments: Vec<String>,
+    /// What the container must not reach: addresses and the lengths of their prefixes.
+    pub unreachable: Vec<(Ipv4Addr, u8)>,
+}
+
+impl NetworkNamespace {
+    /// Whether it is made with the container.
+    pub fn is_new(&self) -> bool {
+        matches!(self, Self::New | Self::Helper(_))
+    }
 }
 
 /// The ids of a user namespace.

@@ -79,7 +79,7 @@ impl Core {
             capabilities: host.capabilities(),
             names: Names::new(&layout, &owner),
             volumes: Volumes::new(&layout, &owner),
-            networks: Networks::new(&layout, &owner, host.has_bridges()),
+            networks: Networks::new(&layout, &owner, host.has_bridges(), host.outbound()),
             images: Arc::new(images),
             health: HealthChecks::default(),
             containers: Arc::new(containers),

@@ -18,6 +18,7 @@ use crate::images::{HOST, Locked};
 use crate::layout::ContainerDir;
 use crate::lock::FileLock;
 use crate::names::Claim;
+use crate::networks::outbound::Outbound;
 use crate::query::describe;
 use crate::spec::{ImageSpec, Spec};
 use crate::time::now_ms;
@@ -125,6 +126,7 @@ fn check_volumes(core: &Core, config: &ContainerConfig) -> Result<()> {
 
 fn check_network(core: &Core, config: &ContainerConfig) -> Result<()> {
     match config.network.as_str() {
+        ContainerConfig::NETWORK_DEFAULT if core.rootless.is_some() => return Outbound::check(config),
         ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST | ContainerConfig::NETWORK_DEFAULT => {}
         name if core.networks.get(name)?.is_none() => return Err(DriverError::network_not_found(name)),
         _ => {}

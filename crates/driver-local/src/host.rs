@@ -19,6 +19,7 @@ use crate::cgroups::{Cgroups, Held};
 use crate::disk::Disks;
 use crate::landlock::Landlock;
 use crate::layout::Layout;
+use crate::networks::outbound::{self, Outbound};
 use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     seccomp: bool,
     /// The program that bridges need and this host lacks.
     missing: Option<&'static str>,
+    /// What gives a user's containers a network, or why nothing does. Root has bridges.
+    outbound: Result<Outbound, String>,
     memfd_exec: bool,
     landlock: Landlock,
     cores: f64,
@@ -67,6 +70,10 @@ impl Host {
             overlay: match rootless {
                 None => overlay(),
                 Some(_) => Ok(()),
+            },
+            outbound: match &rootless {
+                Some(rootless) => Outbound::look(&outbound::directories(), &rootless.namespace),
+                None => Err(String::new()),
             },
             rootless,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
@@ -108,10 +115,24 @@ impl Host {
         LinuxCapabilities::number(name).is_some_and(|number| self.capabilities & (1 << number) != 0)
     }
 
+    /// What gives containers a network where they have no bridges.
+    pub(crate) fn outbound(&self) -> Option<Outbound> {
+        self.rootless.as_ref().and(self.outbound.as_ref().ok()).cloned()
+    }
+
+    /// The network `default`, and published ports of TCP and UDP.
+    fn default_network(&self) -> [Support; 3] {
+        match (&self.rootless, &self.outbound) {
+            (None, _) => [(); 3].map(|()| self.networks()),
+            (Some(_), Ok(outbound)) => [outbound.support(), outbound.tcp_ports(), outbound.udp_ports()],
+            (Some(_), Err(reason)) => [(); 3].map(|()| Support::none(reason.clone())),
+        }
+    }
+
     fn networks(&self) -> Support {
         match self.missing {
             _ if self.rootless.is_some() => Support::none(
-                "bridges need root: run the driver as root, or use the networks `none` and `host`",
+                "bridges need root: run the driver as root, or use the networks `none` and `host`, and `default` where it is declared",
             ),
             Some(program) => Support::none(format!(
                 "the program `{program}` is missing; install iproute2 and nftables"
@@ -123,6 +144,7 @@ impl Host {
     /// What the driver can do here.
     pub(crate) fn capabilities(&self) -> Capabilities {
         let bridges = self.networks();
+        let [default, tcp_ports, udp_ports] = self.default_network();
         let registries = match cfg!(feature = "pull") {
             true => Support::native(),
             false => Support::none(
@@ -135,10 +157,10 @@ impl Host {
             None => all,
         };
         all.with(C::Networks, bridges.clone())
-            .with(C::NetworkDefault, bridges.clone())
+            .with(C::NetworkDefault, default)
             .with(C::NetworkSubnet, bridges.clone())
-            .with(C::PortsTcp, bridges.clone())
-            .with(C::PortsUdp, bridges.clone())
+            .with(C::PortsTcp, tcp_ports)
+            .with(C::PortsUdp, udp_ports)
             .with(C::PullImage, registries)
             .with(
                 C::VolumeSize,
@@ -224,8 +246,8 @@ fn memfd_exec() -> bool {
 }
 
 fn has_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+    let mut directories = outbound::directories().into_iter();
+    directories.any(|directory| directory.join(name).is_file())
 }
 
 fn effective_capabilities() -> u64 {

@@ -25,7 +25,7 @@ pub(crate) fn run_task(
     container: &Container,
     run: u32,
     cgroups: Vec<Cgroup>,
-    network: Option<String>,
+    network: Option<NetworkNamespace>,
 ) -> RunTask {
     let Container { spec, dir, .. } = container;
     let config = &spec.config;
@@ -33,7 +33,7 @@ pub(crate) fn run_task(
         directory: text(dir.path()),
         run,
         sandbox: Sandbox {
-            network: network_namespace(&spec.config, network),
+            network: network.unwrap_or_else(|| network_namespace(&spec.config)),
             ..sandbox(core, container)
         },
         cgroups,
@@ -123,7 +123,7 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     mounts.sort_by_key(|mount| mount.target.matches('/').count());
     Sandbox {
         hostname: hostname(spec).to_owned(),
-        network: network_namespace(config, None),
+        network: network_namespace(config),
         user: core.rootless.as_ref().map(|rootless| rootless.namespace.clone()),
         root: Root {
             lower: spec.image.layers.clone(),
@@ -134,12 +134,11 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     }
 }
 
-/// The host's, the one that was made for the run, or an empty one.
-fn network_namespace(config: &ContainerConfig, made: Option<String>) -> NetworkNamespace {
-    match (config.network.as_str(), made) {
-        (ContainerConfig::NETWORK_HOST, _) => NetworkNamespace::Host,
-        (_, Some(path)) => NetworkNamespace::Path(path),
-        (_, None) => NetworkNamespace::New,
+/// The host's or an empty one, where none was made for the run.
+fn network_namespace(config: &ContainerConfig) -> NetworkNamespace {
+    match config.network.as_str() {
+        ContainerConfig::NETWORK_HOST => NetworkNamespace::Host,
+        _ => NetworkNamespace::New,
     }
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn prepare(core: &Arc<Core>) {
 /// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.
 pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
-    leave(container)
+    leave(core, container)
         .and_then(|()| core.cgroups.remove(id))
         .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
 }
@@ -126,8 +126,8 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
         };
         core.containers.record(container, &record)?;
     }
-    let path = member.as_ref().map(Membership::path);
-    let task = launch::run_task(core, container, run, core.cgroups.of(id), path);
+    let network = member.as_ref().map(Membership::namespace);
+    let task = launch::run_task(core, container, run, core.cgroups.of(id), network);
     let spawned = core.shim.run(task).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
     // While the shim makes the root.
@@ -153,8 +153,11 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
     }
 }
 
-/// Takes a container out of its network.
-pub(crate) fn leave(container: &Container) -> io::Result<()> {
+/// Takes a container out of its network. One without a bridge goes with the run.
+pub(crate) fn leave(core: &Core, container: &Container) -> io::Result<()> {
+    if core.rootless.is_some() {
+        return Ok(());
+    }
     match container.spec.config.network.as_str() {
         ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST => Ok(()),
         _ => Networks::leave(container.dir.path()),
@@ -164,10 +167,11 @@ pub(crate) fn leave(container: &Container) -> io::Result<()> {
 /// Takes a container out of its network when its run has ended by itself. Ends with the driver.
 pub(crate) fn leave_at_end(core: &Arc<Core>, container: &Container) {
     let network = container.spec.config.network.as_str();
-    if matches!(
+    let has_none = matches!(
         network,
         ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
-    ) {
+    );
+    if has_none || core.rootless.is_some() {
         return;
     }
     let Some(number) = container.live().map(|run| run.number) else {
@@ -195,7 +199,7 @@ pub(crate) fn leave_at_end(core: &Arc<Core>, container: &Container) {
         let again = turn.container.live().is_some();
         let left = blocking(move || match again {
             true => Ok(()),
-            false => leave(&turn.container).map_err(|error| unwritable(&error)),
+            false => leave(&core, &turn.container).map_err(|error| unwritable(&error)),
         });
         if let Err(error) = left.await {
             tracing::warn!(container = id, %error, "its place in the network stays for recover");

@@ -8,6 +8,7 @@ pub(crate) mod book;
 mod firewall;
 pub(crate) mod link;
 pub(crate) mod members;
+pub(crate) mod outbound;
 mod ports;
 mod subnet;
 
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::book::{Book, Bridge};
+use self::outbound::Outbound;
 use crate::DRIVER_NAME;
 use crate::containers::{unreadable, unwritable};
 use crate::layout::Layout;
@@ -35,6 +37,8 @@ pub(crate) struct Networks {
     owner: String,
     /// Whether this host can have bridges.
     real: bool,
+    /// How the network `default` is made where bridges cannot be.
+    outbound: Option<Outbound>,
 }
 
 /// What is in a file.
@@ -46,11 +50,12 @@ struct Stored {
 }
 
 impl Networks {
-    pub(crate) fn new(layout: &Layout, owner: &str, real: bool) -> Self {
+    pub(crate) fn new(layout: &Layout, owner: &str, real: bool, outbound: Option<Outbound>) -> Self {
         Self {
             all: layout.networks(),
             owner: owner.to_owned(),
             real,
+            outbound,
         }
     }
 

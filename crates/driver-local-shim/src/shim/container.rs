@@ -16,7 +16,7 @@ use crate::process::{self, Bounds, Ids, Stdio};
 use crate::root::{Materials, Root, Skeleton, Terminal};
 use crate::status::Starting;
 use crate::sys::{self, Fork};
-use crate::{init, loopback, userns};
+use crate::{init, loopback, routes, userns};
 
 /// The first process of a container, before it has made it.
 pub(crate) struct First<'a> {
@@ -117,13 +117,16 @@ impl First<'_> {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(network.as_fd(), kind).at(Stage::Namespaces, || "network namespace")?;
         }
+        if self.made.is_none() && sandbox.network.is_new() {
+            loopback::up().at(Stage::Namespaces, || "loopback interface")?;
+        }
+        if let NetworkNamespace::Helper(helper) = &sandbox.network {
+            routes::refuse(&helper.unreachable).at(Stage::Namespaces, || "routes to what is out of reach")?;
+        }
         rustix::system::sethostname(sandbox.hostname.as_bytes()).at(Stage::Namespaces, || "host name")?;
         let root = match self.made.take() {
             Some(Made { skeleton, materials }) => Root::in_skeleton(skeleton, materials, sandbox)?,
             None => {
-                if sandbox.network == NetworkNamespace::New {
-                    loopback::up().at(Stage::Namespaces, || "loopback interface")?;
-                }
                 leave_keyring()?;
                 Root::begin(sandbox)?
             }
@@ -284,7 +287,7 @@ pub(crate) fn namespace_flags(sandbox: &Sandbox) -> CloneFlags {
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
-    flags.set(CloneFlags::CLONE_NEWNET, sandbox.network == NetworkNamespace::New);
+    flags.set(CloneFlags::CLONE_NEWNET, sandbox.network.is_new());
     flags.set(CloneFlags::CLONE_NEWUSER, sandbox.user.is_some());
     flags
 }

@@ -17,6 +17,7 @@ use crate::failure::{At, Failure, Result};
 
 /// Names in the directory.
 const LOCK: &str = "shim.lock";
+const HELPER_LOCK: &str = "helper.lock";
 const JOURNAL: &str = "journal";
 const LOG: &str = "log";
 
@@ -127,6 +128,22 @@ impl Directory {
             rustix::io::Result::Ok(socket)
         };
         make().at(Stage::Prepare, || self.named(SOCKET))
+    }
+
+    /// The lock that is held as long as the run's network helper lives.
+    pub(crate) fn lock_helper(&self) -> Result<OwnedFd> {
+        let lock = self.open_file(HELPER_LOCK, OFlags::RDWR | OFlags::CREATE)?;
+        take(&lock, &self.named(HELPER_LOCK))?;
+        Ok(lock)
+    }
+
+    /// Waits until the network helper of a run that has ended is gone, and its ports with it.
+    pub(crate) fn await_helper(&self) {
+        // Most runs have none.
+        if let Ok(lock) = self.open_file(HELPER_LOCK, OFlags::RDWR) {
+            let _ = rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive));
+            self.remove(HELPER_LOCK);
+        }
     }
 
     /// Removes a name if it is there.

@@ -17,6 +17,7 @@ use crate::clock::{boot_id, now_ms, start_time};
 use crate::container::{self, Equipment, First};
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
+use crate::helper::Helper;
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
 use crate::prepared::Prepared;
@@ -92,6 +93,7 @@ fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<
             Ok((Supervisor::new(run, Some(begun.child), Some(begun.exit)), report))
         }
         Err(failure) => {
+            directory.await_helper();
             for name in [SOCKET, OUT, ERR, EXIT] {
                 directory.remove(name);
             }
@@ -155,7 +157,13 @@ fn make(
         None => clone(first, equipment)?,
     };
     let user = task.sandbox.user.as_ref();
-    let mapped = user.map_or(Ok(()), |user| map_users(&child, user, &watching));
+    let mapped = user.map_or(Ok(()), |user| {
+        map_users(&child, user, || match &task.sandbox.network {
+            NetworkNamespace::Helper(helper) => Helper::begin(helper, &child, directory)?.await_ready(driver),
+            _ => Ok(()),
+        })?;
+        watching.give_leave()
+    });
     let begun = mapped
         .and_then(|()| await_program(&watching, driver))
         .and_then(|terminal| {
@@ -226,10 +234,11 @@ fn await_cgroups(driver: &OwnedFd) -> Result<()> {
     }
 }
 
-fn map_users(child: &Child, user: &UserNamespace, watching: &Watching) -> Result<()> {
+/// Writes the maps, and does what can be done only as long as the namespaces of the first process can be opened.
+fn map_users(child: &Child, user: &UserNamespace, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     userns::write_maps(child.pid, user)?;
     userns::close()?;
-    watching.give_leave()
+    meanwhile()
 }
 
 /// Waits until the program is executed. The driver's end of the socket is watched: without it nobody wants the run.

@@ -188,7 +188,7 @@ impl Supervisor {
         }
     }
 
-    /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, record.
+    /// Everything that ran in the container is gone with its pid 1. In this order: log, cgroups, network, record.
     pub(crate) fn finish(mut self) {
         let at = now_ms();
         let ending = self.ending();
@@ -197,6 +197,7 @@ impl Supervisor {
         }
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
+        self.run.directory.await_helper();
         for name in [SOCKET, OUT, ERR, EXIT] {
             self.run.directory.remove(name);
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use driver_types::{CheckStatus, Preflight, PreflightCheck, Support};
+use driver_types::{CheckStatus, Preflight, PreflightCheck, Support, SupportLevel};
 
 use super::Host;
 use crate::landlock::Landlock;
@@ -60,7 +60,7 @@ pub(super) fn of(host: &Host) -> Preflight {
     ];
     match &host.rootless {
         None => checks.push(forwarding()),
-        Some(rootless) => checks.push(ids(rootless)),
+        Some(rootless) => checks.extend([ids(rootless), outbound(host)]),
     }
     let bridges = host.networks();
     let limits = [
@@ -132,6 +132,20 @@ fn ids(rootless: &Rootless) -> PreflightCheck {
             "all processes of a container have the one id of this user",
             reason,
         ),
+    }
+}
+
+fn outbound(host: &Host) -> PreflightCheck {
+    let [default, ..] = host.default_network();
+    let message = default.reason.unwrap_or_default();
+    match default.level {
+        SupportLevel::None => check(
+            "network default",
+            CheckStatus::Warn,
+            &message,
+            "install passt or slirp4netns, and let users open /dev/net/tun",
+        ),
+        _ => check("network default", CheckStatus::Ok, &message, ""),
     }
 }
 

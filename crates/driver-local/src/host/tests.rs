@@ -25,6 +25,7 @@ fn complete() -> Host {
         overlay: Ok(()),
         seccomp: true,
         missing: None,
+        outbound: Err("install passt".to_owned()),
         memfd_exec: true,
         landlock: Landlock::Whole,
         cores: 2.0,

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use driver_local_shim::{NetworkHelper, NetworkNamespace};
 use driver_types::{ContainerConfig, DriverError, NetworkAddress, PublishedPort, Result};
 
 use super::book::{Book, Bridge, Lease, Pages};
@@ -15,19 +16,34 @@ use crate::containers::unwritable;
 use crate::etc;
 use crate::launch::hostname;
 
-/// A network namespace for a run that is about to begin.
+/// The network of a run that is about to begin.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    namespace: File,
+    pub(super) reach: Reach,
     pub(crate) address: NetworkAddress,
     pub(crate) ports: Vec<PublishedPort>,
 }
 
 impl Membership {
-    /// Where the shim finds the namespace while this lives.
-    pub(crate) fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_raw_fd())
+    /// What the shim is told. It finds a namespace as long as this lives.
+    pub(crate) fn namespace(&self) -> NetworkNamespace {
+        match &self.reach {
+            Reach::Bridge(namespace) => {
+                let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+                NetworkNamespace::Path(path)
+            }
+            Reach::Helper(helper) => NetworkNamespace::Helper(helper.clone()),
+        }
     }
+}
+
+/// What connects it.
+#[derive(Debug)]
+pub(super) enum Reach {
+    /// A cable from this namespace to a bridge.
+    Bridge(File),
+    /// A program in user space.
+    Helper(NetworkHelper),
 }
 
 impl Networks {
@@ -43,6 +59,9 @@ impl Networks {
             ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
         ) {
             return Ok(None);
+        }
+        if let Some(outbound) = &self.outbound {
+            return outbound.join(container).map(Some);
         }
         let failed = |message: String| DriverError::container_start(container.id(), message);
         let mut book = Book::open().map_err(|error| unwritable(&error))?;
@@ -186,7 +205,7 @@ fn connect(
     link::ensure_bridge(bridge)?;
     settle(book, &bridge.name)?;
     Ok(Membership {
-        namespace: link::attach(bridge, &cable, address)?,
+        reach: Reach::Bridge(link::attach(bridge, &cable, address)?),
         address: NetworkAddress {
             network: spec.config.network.clone(),
             ip: address.to_string(),
@@ -231,7 +250,7 @@ fn settle(book: &Book, bridge: &str) -> io::Result<()> {
 }
 
 /// The same inode: it is mounted in the container.
-fn in_place(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn in_place(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().write(true).open(path)?;
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)
