@@ -19,6 +19,7 @@ mod loopback;
 mod oom;
 mod prepared;
 mod process;
+mod quota;
 mod remove;
 mod root;
 mod run;
