@@ -298,7 +298,7 @@ impl Draft {
     fn write(&self, spec: &Spec) -> Result<()> {
         if !spec.config.security.read_only {
             let disks = self.core.host.disks();
-            disks.make(&self.dir, &spec.config.resources, &self.core.capabilities)?;
+            disks.make(&self.dir, spec, &self.core.capabilities, &self.core.shim)?;
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;

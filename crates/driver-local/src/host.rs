@@ -18,7 +18,6 @@ use rustix::mount::{FsOpenFlags, fsopen};
 use crate::cgroups::{Cgroups, Held};
 use crate::disk::Disks;
 use crate::layout::Layout;
-use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
 /// The facts about a host that do not change while a driver is open.
@@ -47,12 +46,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Looks at the host. Changes nothing.
+    /// Looks at the rest of the host. Changes nothing.
     pub(crate) fn probe(
         cgroups: &Cgroups,
         layout: &Layout,
         rootless: Option<Rootless>,
-        disk: DiskBackend,
+        disks: Disks,
     ) -> Self {
         let kernel = rustix::system::uname();
         let (disk_mib, disk_free_mib) = disk_mib(layout.root());
@@ -73,7 +72,7 @@ impl Host {
             cores: cores(),
             memory_mib: memory_mib(),
             pid_max: pid_max(),
-            disks: Disks::probe(disk),
+            disks,
             state_dir: layout.root().to_owned(),
             disk_mib,
             disk_free_mib,
@@ -179,8 +178,12 @@ impl Host {
         match held.as_slice() {
             [] => Support::none("no limit of a container can be held here (see cpuLimit)"),
             held => Support::emulated(format!(
-                "{} of a container that runs; its writable layer keeps its size",
-                held.join(", ")
+                "{} of a container that runs; {}",
+                held.join(", "),
+                match self.disks.has_quotas() {
+                    true => "the disk limit of a writable root that a project quota holds",
+                    false => "its writable layer keeps its size",
+                }
             )),
         }
     }

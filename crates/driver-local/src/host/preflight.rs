@@ -170,16 +170,32 @@ fn disk(host: &Host) -> PreflightCheck {
     check("disk", status, &message, remedy)
 }
 
-/// Without loop images a large limit is kept in memory, where the memory limit bites first.
+/// Without quotas and loop images a large limit is kept in memory, where the memory limit bites first.
 fn disk_limit(host: &Host) -> PreflightCheck {
-    let status = match (host.disks.backend, &host.disks.no_loops) {
-        (DiskBackend::Tmpfs, _) | (_, None) => CheckStatus::Ok,
-        _ => CheckStatus::Warn,
+    let disks = &host.disks;
+    let support = disks.support();
+    let no_loops = disks.backend != DiskBackend::Tmpfs && disks.no_loops.is_some();
+    let status = match support.is_supported() && (disks.has_quotas() || !no_loops) {
+        true => CheckStatus::Ok,
+        false => CheckStatus::Warn,
     };
-    let support = host.disks.support();
-    let message = format!("{}: {}", support.level, support.reason.unwrap_or_default());
-    let remedy = "install e2fsprogs and mount (util-linux), and use a kernel with loop devices and ext4";
-    check("disk limit", status, &message, remedy)
+    let mut message = format!("{}: {}", support.level, support.reason.unwrap_or_default());
+    let install = "install e2fsprogs and mount (util-linux), and use a kernel with loop devices and ext4";
+    let remedy = match (&disks.no_quotas, disks.backend) {
+        (Some(lack), DiskBackend::Quota) => lack.remedy.clone(),
+        (Some(lack), _) => {
+            message += &format!("; not by project quotas, which cost less: {}", lack.reason);
+            match status {
+                CheckStatus::Ok => {
+                    message += &format!(" ({})", lack.remedy);
+                    String::new()
+                }
+                _ => format!("{}; or {install}", lack.remedy),
+            }
+        }
+        (None, _) => install.to_owned(),
+    };
+    check("disk limit", status, &message, &remedy)
 }
 
 fn forwarding() -> PreflightCheck {
