@@ -297,8 +297,14 @@ impl Draft {
 
     fn write(&self, spec: &Spec) -> Result<()> {
         if !spec.config.security.read_only {
-            let disks = self.core.host.disks();
-            disks.make(&self.dir, spec, &self.core.capabilities, &self.core.shim)?;
+            let Core {
+                host,
+                layout,
+                capabilities,
+                shim,
+                ..
+            } = &*self.core;
+            host.disks().make(layout, &self.dir, spec, capabilities, shim)?;
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;

@@ -123,6 +123,7 @@ impl Disks {
     /// `FILE_SYSTEM_ERROR` where it cannot be made.
     pub(crate) fn make(
         &self,
+        layout: &Layout,
         dir: &ContainerDir,
         spec: &Spec,
         capabilities: &Capabilities,
@@ -139,7 +140,7 @@ impl Disks {
             Way::Quota => quota::begin(shim, &path, &spec.id, bytes),
             Way::Memory => mount_tmpfs(&path, bytes),
             Way::Image => {
-                loop_image::make(&dir.disk_image(), bytes)?;
+                loop_image::make(&dir.disk_image(), bytes, &layout.templates())?;
                 loop_image::mount(&dir.disk_image(), &path)
             }
         };

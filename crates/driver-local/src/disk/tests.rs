@@ -123,7 +123,9 @@ fn a_layer_is_full_at_its_limit_and_leaves_nothing(#[case] backend: DiskBackend)
     let spec = spec(&crate::id::random().unwrap());
     let dir = layout.container(&spec.id);
     fs::create_dir(dir.path()).unwrap();
-    disks.make(&dir, &spec, &Capabilities::all(), &shim).unwrap();
+    disks
+        .make(&layout, &dir, &spec, &Capabilities::all(), &shim)
+        .unwrap();
 
     let file = dir.disk().join("upper/file");
     let full = fs::write(&file, vec![7; 24 << 20]).unwrap_err();
@@ -146,4 +148,35 @@ fn a_layer_is_full_at_its_limit_and_leaves_nothing(#[case] backend: DiskBackend)
     end(&dir.disk(), &shim).unwrap();
     assert_eq!((loops(state.path()), used(&dir.disk())), (0, None));
     end(&dir.disk(), &shim).unwrap();
+}
+
+/// Made once for a size, used by all, and bounded in number; what a maker that died has left goes too.
+#[test]
+fn an_image_is_a_copy_of_a_template() {
+    if let Err(lack) = loop_image::probe() {
+        println!("skipped: {lack}");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let templates = state.path().join("templates");
+    fs::create_dir(&templates).unwrap();
+    let image = |name: &str| state.path().join(name);
+    let make = |name: &str, mib| loop_image::make(&image(name), mib * ResourceLimits::MIB, &templates);
+    make("first", 16).unwrap();
+    make("second", 16).unwrap();
+    let (first, second) = (
+        fs::read(image("first")).unwrap(),
+        fs::read(image("second")).unwrap(),
+    );
+    assert!(first == second && first.len() == 16 << 20);
+    loop_image::check(&image("second")).unwrap();
+    assert_eq!(fs::read_dir(&templates).unwrap().count(), 1);
+    make("second", 16).expect_err("it is there");
+
+    fs::write(templates.join(".new-left"), "").unwrap();
+    for mib in 20..40 {
+        make(&mib.to_string(), mib).unwrap();
+    }
+    let kept = fs::read_dir(&templates).unwrap().count();
+    assert!(kept <= 16 && !templates.join(".new-left").exists(), "{kept}");
 }
