@@ -28,6 +28,8 @@ pub(crate) struct Host {
     /// Those in effect, as a bit mask.
     capabilities: u64,
     cgroups: String,
+    /// The systemd service that this process runs in.
+    service: Option<String>,
     held: Held,
     kernel: String,
     /// Or why there is none.
@@ -58,6 +60,7 @@ impl Host {
         Self {
             capabilities: effective_capabilities(),
             cgroups: cgroups.name().to_owned(),
+            service: Cgroups::service(),
             held: cgroups.held(),
             kernel: kernel.release().to_string_lossy().into_owned(),
             // A user's is tried out with his namespace.

@@ -60,6 +60,7 @@ pub(super) fn of(host: &Host) -> Preflight {
         None => checks.push(forwarding()),
         Some(rootless) => checks.push(ids(rootless)),
     }
+    checks.extend(host.service.as_deref().map(service));
     let bridges = host.networks();
     let limits = [
         (
@@ -196,6 +197,16 @@ fn disk_limit(host: &Host) -> PreflightCheck {
         (None, _) => install.to_owned(),
     };
     check("disk limit", status, &message, &remedy)
+}
+
+/// How the unit is set cannot be seen from here.
+fn service(name: &str) -> PreflightCheck {
+    let message = format!(
+        "this process runs in the systemd service {name}: unless that has KillMode=process, to stop it ends the shims of all containers"
+    );
+    let remedy =
+        "set KillMode=process and Delegate=yes in the [Service] section of the unit, if they are not";
+    check("service", CheckStatus::Warn, &message, remedy)
 }
 
 fn forwarding() -> PreflightCheck {

@@ -16,6 +16,7 @@ fn complete() -> Host {
         rootless: None,
         capabilities: u64::MAX,
         cgroups: "cgroup v2".to_owned(),
+        service: None,
         held: Held {
             cpu: Support::native(),
             memory: Support::native(),
@@ -150,6 +151,23 @@ fn what_only_limits_is_told_and_declared() {
     host.held.cpu = Support::none("none");
     host.held.pids = Support::none("none");
     assert!(!host.capabilities().supports(C::UpdateResources));
+}
+
+#[test]
+fn a_service_is_warned_of_its_stop() {
+    let service = Some("agent.service".to_owned());
+    let host = Host {
+        service,
+        ..complete()
+    };
+    let checks = host.preflight().checks;
+    let warned = checks.iter().find(|check| check.name == "service").unwrap();
+    assert_eq!(warned.status, CheckStatus::Warn);
+    assert!(
+        warned.remedy.as_deref().unwrap().contains("KillMode=process"),
+        "{warned:?}"
+    );
+    host.require().unwrap();
 }
 
 /// What holds is no warning, but what would be better is told.
