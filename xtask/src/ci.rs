@@ -44,10 +44,10 @@ const STEPS: &[Step] = &[
     ("schemas", |_| schema::generate(true)),
     ("consumers in other languages", consumers),
     ("conformance", |arguments| conformance::all(arguments.require_all)),
-    ("cgroup v2", |arguments| match vm::missing() {
+    ("cgroup v2 and quotas", |arguments| match vm::missing() {
         Some(reason) => leave_out(arguments, &reason),
         // The conformance suite has asked the rest.
-        None => test::virtually(Some("cgroup")),
+        None => test::virtually(Some("cgroup quota")),
     }),
 ];
 

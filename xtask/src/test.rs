@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// The tests of driver-local, in a virtual machine with cgroup v2 only
     #[arg(long)]
     vm: bool,
-    /// With --vm: only tests whose name has this in it
+    /// With --vm: only tests whose name has this in it; of several, with spaces, one of them
     #[arg(requires = "vm")]
     filter: Option<String>,
 }
@@ -65,7 +65,10 @@ pub(crate) fn virtually(filter: Option<&str>) -> Result {
     );
     let job = vm::Job {
         command,
-        environment: vec![("DRIVER_REQUIRE_CGROUP2".to_owned(), "1".to_owned())],
+        // The machine has both, so that nothing is to be skipped for want of them.
+        environment: ["DRIVER_REQUIRE_CGROUP2", "DRIVER_REQUIRE_QUOTA"]
+            .map(|name| (name.to_owned(), "1".to_owned()))
+            .to_vec(),
         directory,
         shared: None,
         deadline: Duration::from_secs(1200),

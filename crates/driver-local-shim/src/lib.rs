@@ -17,6 +17,7 @@ mod attach;
 pub mod log;
 mod message;
 mod process;
+mod quota;
 pub mod record;
 #[cfg(target_os = "linux")]
 mod remove;
@@ -27,6 +28,7 @@ mod task;
 pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
 pub use message::{MAX_MESSAGE, decode, encode};
 pub use process::{Bpf, Identity, Process};
+pub use quota::{PROJECTS, QuotaChange, QuotaTask};
 #[cfg(target_os = "linux")]
 pub use remove::{names_in, remove_all};
 pub use sandbox::{

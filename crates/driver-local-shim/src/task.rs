@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cgroup, Process, Sandbox, UserNamespace};
+use crate::{Cgroup, Process, QuotaTask, Sandbox, UserNamespace};
 
 /// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Task {
     Hold(Box<HoldTask>),
     /// Remove a directory in which are files of the ids of a user namespace.
     Remove(Box<RemoveTask>),
+    /// Hold what is below a directory to a limit, by a project quota of its file system.
+    Quota(Box<QuotaTask>),
     /// Go on where the shim of a run was killed: with a container that lives, or with what there is to tell of its end.
     Adopt(Box<AdoptTask>),
     /// Fork shims, until the socket is closed: every further byte on it has a socket with it, which is the one of a new
@@ -129,7 +131,7 @@ pub enum Report {
         init_start_time: u64,
     },
     /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Adopt: the container had
-    /// ended; its end is in the journal. Remove: nothing is there any more.
+    /// ended; its end is in the journal. Remove: nothing is there any more. Quota: it is so.
     Ready,
     /// Hold: the root is there, as the root directory of this process.
     Holding {

@@ -62,6 +62,11 @@ impl Cgroups {
         detect::detect()
     }
 
+    /// The systemd service that this process runs in.
+    pub(crate) fn service() -> Option<String> {
+        detect::service()
+    }
+
     /// What it is, in a word or two.
     pub(crate) fn name(&self) -> &str {
         match self {

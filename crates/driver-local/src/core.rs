@@ -13,6 +13,7 @@ use crate::DRIVER_NAME;
 use crate::cgroups::Cgroups;
 use crate::container::Container;
 use crate::containers::{Containers, Wanted, unreadable, unwritable};
+use crate::disk::Disks;
 use crate::healthcheck::HealthChecks;
 use crate::host::Host;
 use crate::images::ImageStore;
@@ -71,7 +72,8 @@ impl Core {
             }),
             _ => layout,
         };
-        let host = Host::probe(&cgroups, &layout, rootless.clone(), options.disk);
+        let disks = Disks::probe(options.disk, &shim, &layout);
+        let host = Host::probe(&cgroups, &layout, rootless.clone(), disks);
         let owner: Arc<str> = options.owner.as_str().into();
         let (containers, wanted) = Containers::new(layout.clone(), Arc::clone(&owner));
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;

@@ -299,8 +299,14 @@ impl Draft {
 
     fn write(&self, spec: &Spec) -> Result<()> {
         if !spec.config.security.read_only {
-            let disks = self.core.host.disks();
-            disks.make(&self.dir, &spec.config.resources, &self.core.capabilities)?;
+            let Core {
+                host,
+                layout,
+                capabilities,
+                shim,
+                ..
+            } = &*self.core;
+            host.disks().make(layout, &self.dir, spec, capabilities, shim)?;
         }
         let write = || {
             etc::write(&self.dir.etc(), spec)?;

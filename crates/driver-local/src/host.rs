@@ -20,7 +20,6 @@ use crate::disk::Disks;
 use crate::landlock::Landlock;
 use crate::layout::Layout;
 use crate::networks::outbound::{self, Outbound};
-use crate::options::DiskBackend;
 use crate::rootless::Rootless;
 
 /// The facts about a host that do not change while a driver is open.
@@ -31,6 +30,8 @@ pub(crate) struct Host {
     /// Those in effect, as a bit mask.
     capabilities: u64,
     cgroups: String,
+    /// The systemd service that this process runs in.
+    service: Option<String>,
     held: Held,
     kernel: String,
     /// Or why there is none.
@@ -52,18 +53,19 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Looks at the host. Changes nothing.
+    /// Looks at the rest of the host. Changes nothing.
     pub(crate) fn probe(
         cgroups: &Cgroups,
         layout: &Layout,
         rootless: Option<Rootless>,
-        disk: DiskBackend,
+        disks: Disks,
     ) -> Self {
         let kernel = rustix::system::uname();
         let (disk_mib, disk_free_mib) = disk_mib(layout.root());
         Self {
             capabilities: effective_capabilities(),
             cgroups: cgroups.name().to_owned(),
+            service: Cgroups::service(),
             held: cgroups.held(),
             kernel: kernel.release().to_string_lossy().into_owned(),
             // A user's is tried out with his namespace.
@@ -83,7 +85,7 @@ impl Host {
             cores: cores(),
             memory_mib: memory_mib(),
             pid_max: pid_max(),
-            disks: Disks::probe(disk),
+            disks,
             state_dir: layout.root().to_owned(),
             disk_mib,
             disk_free_mib,
@@ -204,8 +206,12 @@ impl Host {
         match held.as_slice() {
             [] => Support::none("no limit of a container can be held here (see cpuLimit)"),
             held => Support::emulated(format!(
-                "{} of a container that runs; its writable layer keeps its size",
-                held.join(", ")
+                "{} of a container that runs; {}",
+                held.join(", "),
+                match self.disks.has_quotas() {
+                    true => "the disk limit of a writable root that a project quota holds",
+                    false => "its writable layer keeps its size",
+                }
             )),
         }
     }

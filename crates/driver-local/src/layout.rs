@@ -64,6 +64,7 @@ impl Layout {
             self.images(),
             self.volumes(),
             self.networks(),
+            self.templates(),
             self.trash(),
         ] {
             private(&directory)?;
@@ -108,6 +109,11 @@ impl Layout {
 
     pub(crate) fn networks(&self) -> PathBuf {
         self.root.join("networks")
+    }
+
+    /// Empty file systems, from which loop images are copied.
+    pub(crate) fn templates(&self) -> PathBuf {
+        self.root.join("templates")
     }
 
     /// What is being deleted.

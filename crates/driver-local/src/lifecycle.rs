@@ -362,7 +362,7 @@ pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
 
 /// Lets a container's directory vanish at once; its content goes in the background.
 pub(crate) fn discard(core: &Core, dir: &ContainerDir) -> io::Result<()> {
-    disk::unmount(&dir.disk())?;
+    disk::end(&dir.disk(), &core.shim)?;
     match trash::put(&core.layout, dir.path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         put => put,

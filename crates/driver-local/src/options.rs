@@ -29,9 +29,14 @@ pub struct LocalOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiskBackend {
-    /// A tmpfs for a limit that is small beside the container's memory, else a loop image where the host can have one.
+    /// A project quota where the host has them; else a tmpfs for a limit that is small beside the container's memory, else a
+    /// loop image where the host can have one.
     #[default]
     Auto,
+    /// A project quota of the file system of the state directory (ext4 or XFS, mounted with `prjquota`). Where the host has
+    /// none, disk limits are declared unsupported. For a container whose rights are beyond quotas (`seccomp: unconfined`, or
+    /// the Linux capabilities `SYS_ADMIN` and `SYS_RESOURCE`) as without them in `Auto`.
+    Quota,
     /// A tmpfs: fast, counts towards the container's memory, gone after a reboot.
     Tmpfs,
     /// A file with ext4: on the disk of the state directory, and still there after a reboot. Where the host cannot have it,

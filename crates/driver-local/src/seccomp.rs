@@ -75,6 +75,8 @@ enum Verdict {
     Personality,
     /// socket(2) of most families.
     Socket,
+    /// ioctl(2) but for what changes a file's attributes.
+    Ioctl,
 }
 
 /// The verdicts of the system calls that the profile names.
@@ -87,6 +89,7 @@ fn verdicts(architecture: &Architecture, capabilities: u64) -> BTreeMap<u32, Ver
     set(profile::ALLOWED, Verdict::Allow);
     set("personality", Verdict::Personality);
     set("socket", Verdict::Socket);
+    set("ioctl", Verdict::Ioctl);
     // First what is refused: a system call may be allowed by one of several capabilities.
     for (_, names) in profile::WITH_CAPABILITY {
         set(names, Verdict::Refuse(Errno::EPERM));
@@ -137,6 +140,7 @@ const RETURN: u16 = 0x06;
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
+const SECOND_ARGUMENT: u32 = 24;
 
 // `SECCOMP_RET_*` of linux/seccomp.h.
 const ALLOW: u32 = 0x7fff_0000;
@@ -197,9 +201,22 @@ fn decide(verdict: Verdict) -> Vec<Instruction> {
             refuse(Errno::EPERM),
             allow,
         ],
-        Verdict::Personality => one_of(&profile::PERSONALITIES, allow, refuse(Errno::EPERM)),
+        Verdict::Personality => one_of(
+            FIRST_ARGUMENT,
+            &profile::PERSONALITIES,
+            allow,
+            refuse(Errno::EPERM),
+        ),
+        // As a file system answers that has no such attributes.
+        Verdict::Ioctl => one_of(
+            SECOND_ARGUMENT,
+            &profile::REFUSED_IOCTLS,
+            refuse(Errno::ENOTTY),
+            allow,
+        ),
         Verdict::Socket => {
-            let mut program = one_of(&profile::REFUSED_FAMILIES, refuse(Errno::EPERM), allow);
+            let families = &profile::REFUSED_FAMILIES;
+            let mut program = one_of(FIRST_ARGUMENT, families, refuse(Errno::EPERM), allow);
             let known = program.len() - 1;
             let unknown = [
                 branch(GREATER_OR_EQUAL, profile::UNKNOWN_FAMILY, 0, 1),
@@ -211,9 +228,9 @@ fn decide(verdict: Verdict) -> Vec<Instruction> {
     }
 }
 
-/// Compares the first argument with these values.
-fn one_of(values: &[u32], then: Instruction, otherwise: Instruction) -> Vec<Instruction> {
-    let mut program = vec![step(LOAD, FIRST_ARGUMENT)];
+/// Compares an argument with these values.
+fn one_of(argument: u32, values: &[u32], then: Instruction, otherwise: Instruction) -> Vec<Instruction> {
+    let mut program = vec![step(LOAD, argument)];
     for value in values {
         program.extend([branch(EQUAL, *value, 0, 1), then]);
     }

@@ -96,6 +96,28 @@ impl Shim {
         report
     }
 
+    /// Has a shim do a task that can be repeated; one of the fork server, which is cheaper, where that runs. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`attempt`](Self::attempt).
+    pub(crate) fn ask(&self, task: &Task) -> io::Result<Report> {
+        let (mut ours, theirs) = StdUnixStream::pair()?;
+        let forked = lock(&self.forks)
+            .as_ref()
+            .is_some_and(|server| server.fork(&theirs).is_ok());
+        // Where the server is killed now, nobody has the other end.
+        drop(theirs);
+        let mut ask = || {
+            ours.write_all(&driver_local_shim::encode(task))?;
+            driver_local_shim::decode(&mut ours)
+        };
+        match forked.then(&mut ask) {
+            Some(Ok(report)) => Ok(report),
+            _ => self.attempt(task, None),
+        }
+    }
+
     /// Starts a shim and sends it its task. Never forks this process.
     ///
     /// # Errors

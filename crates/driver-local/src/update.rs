@@ -6,7 +6,8 @@ use driver_types::{ContainerStatus, DriverError, ResourceLimits, Result, Violati
 use driver_validation::{check_capacity, validate_resource_limits};
 
 use crate::container::Container;
-use crate::core::{Core, detached};
+use crate::core::{Core, blocking, detached};
+use crate::disk;
 use crate::journal::Record;
 use crate::time::now_ms;
 
@@ -18,15 +19,30 @@ pub(crate) async fn update_resources(core: &Arc<Core>, id: &str, limits: &Resour
     detached(async move {
         let container = &turn.container;
         refuse(container, &limits)?;
-        let now = container.story.limits.unwrap_or(container.spec.config.resources);
-        if container.live().is_some() {
-            core.cgroups.update(container.id(), &now, &limits)?;
+        let now = limits_of(container);
+        let resize = async |to: ResourceLimits| match limits.disk == now.disk {
+            true => Ok(()),
+            false => {
+                let (dir, shim) = (container.dir.clone(), core.shim.clone());
+                blocking(move || disk::change(&dir, &to, &shim)).await
+            }
+        };
+        resize(limits).await?;
+        if container.live().is_some()
+            && let Err(error) = core.cgroups.update(container.id(), &now, &limits)
+        {
+            resize(now).await?;
+            return Err(error);
         }
         let record = Record::Limits { limits, at: now_ms() };
         core.containers.record(container, &record)?;
         Ok(())
     })
     .await
+}
+
+fn limits_of(container: &Container) -> ResourceLimits {
+    container.story.limits.unwrap_or(container.spec.config.resources)
 }
 
 fn refuse(container: &Container, limits: &ResourceLimits) -> Result<()> {
@@ -38,8 +54,8 @@ fn refuse(container: &Container, limits: &ResourceLimits) -> Result<()> {
             .filter(|other| !lost.contains(other));
         return Err(DriverError::invalid_state(container.id(), status, allowed));
     }
-    let disk = container.spec.config.resources.disk;
-    if limits.disk != disk {
+    let disk = limits_of(container).disk;
+    if limits.disk != disk && !disk::can_change(&container.dir) {
         let message = format!(
             "{} MiB cannot be set: the writable layer of a container keeps the size it was made with",
             limits.disk

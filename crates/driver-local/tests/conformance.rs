@@ -111,10 +111,11 @@ impl DriverFactory for LocalFactory {
 fn disk_backend() -> Result<DiskBackend, Unavailable> {
     match std::env::var("DRIVER_CONFORMANCE_LOCAL_DISK").as_deref() {
         Err(_) | Ok("auto") => Ok(DiskBackend::Auto),
+        Ok("quota") => Ok(DiskBackend::Quota),
         Ok("tmpfs") => Ok(DiskBackend::Tmpfs),
         Ok("loop") => Ok(DiskBackend::Loop),
         Ok(other) => Err(Unavailable(format!(
-            "DRIVER_CONFORMANCE_LOCAL_DISK={other}: use auto, tmpfs or loop"
+            "DRIVER_CONFORMANCE_LOCAL_DISK={other}: use auto, quota, tmpfs or loop"
         ))),
     }
 }

@@ -21,6 +21,7 @@ mod netlink;
 mod oom;
 mod prepared;
 mod process;
+mod quota;
 mod remove;
 mod root;
 mod routes;

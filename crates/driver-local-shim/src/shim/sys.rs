@@ -175,6 +175,103 @@ pub(crate) fn add_attributes(fd: impl AsFd, added: MountAttrFlags, recursive: bo
     })
 }
 
+/// The kernel's `struct fsxattr`.
+#[repr(C)]
+#[derive(Default)]
+struct FileAttributes {
+    flags: u32,
+    extent_sizes: [u32; 2],
+    project: u32,
+    rest: [u32; 3],
+}
+
+impl FileAttributes {
+    const PROJECT_INHERIT: u32 = 0x200;
+    /// `_IOR('X', 31, struct fsxattr)` and `_IOW('X', 32, struct fsxattr)`.
+    const GET: libc::c_ulong = 0x801c_581f;
+    const SET: libc::c_ulong = 0x401c_5820;
+
+    fn of(file: impl AsFd) -> io::Result<Self> {
+        let mut found = Self::default();
+        // SAFETY: the kernel writes no more than the size in the request, which is that of the structure.
+        let result = unsafe { libc::ioctl(file.as_fd().as_raw_fd(), Self::GET as _, &raw mut found) };
+        check(result.into()).map(|()| found)
+    }
+}
+
+/// The project id of a file.
+pub(crate) fn project(file: impl AsFd) -> io::Result<u32> {
+    FileAttributes::of(file).map(|found| found.project)
+}
+
+/// Gives a directory a project id; what is made in it has the same where `inherit`.
+pub(crate) fn set_project(directory: impl AsFd, id: u32, inherit: bool) -> io::Result<()> {
+    let mut attributes = FileAttributes::of(&directory)?;
+    attributes.project = id;
+    attributes.flags &= !FileAttributes::PROJECT_INHERIT;
+    if inherit {
+        attributes.flags |= FileAttributes::PROJECT_INHERIT;
+    }
+    let fd = directory.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads no more than the size in the request, which is that of the structure.
+    let result = unsafe { libc::ioctl(fd, FileAttributes::SET as _, &raw const attributes) };
+    check(result.into())
+}
+
+/// The kernel's `struct if_dqblk`.
+#[repr(C)]
+#[derive(Default)]
+struct Quota {
+    /// In KiB; 0: none.
+    hard_blocks: u64,
+    soft_blocks: u64,
+    bytes: u64,
+    hard_files: u64,
+    soft_files: u64,
+    files: u64,
+    times: [u64; 2],
+    valid: u32,
+}
+
+impl Quota {
+    const GET: u32 = 0x80_0007;
+    const SET: u32 = 0x80_0008;
+    /// What is to be changed: the limits of blocks and of files.
+    const LIMITS: u32 = 1 | 4;
+
+    fn call(&mut self, command: u32, place: impl AsFd, project: u32) -> io::Result<()> {
+        const PROJECTS: u32 = 2;
+        // SAFETY: the kernel reads or writes a structure of this size.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_quotactl_fd,
+                place.as_fd().as_raw_fd(),
+                command << 8 | PROJECTS,
+                project,
+                std::ptr::from_mut(self),
+            )
+        })
+    }
+}
+
+/// How many files a project has in the file system of this place.
+pub(crate) fn quota_files(place: impl AsFd, project: u32) -> io::Result<u64> {
+    let mut quota = Quota::default();
+    quota.call(Quota::GET, place, project)?;
+    Ok(quota.files)
+}
+
+/// Sets the limits of a project in the file system of this place; 0: none.
+pub(crate) fn set_quota(place: impl AsFd, project: u32, bytes: u64, files: u64) -> io::Result<()> {
+    let mut quota = Quota {
+        hard_blocks: bytes.div_ceil(1024),
+        hard_files: files,
+        valid: Quota::LIMITS,
+        ..Quota::default()
+    };
+    quota.call(Quota::SET, place, project)
+}
+
 /// Sets all signals to their default dispositions. What the kernel refuses (of KILL, STOP) is so anyway.
 ///
 /// Past the C library, which keeps two signals to itself and so would leave them as the driver had them.

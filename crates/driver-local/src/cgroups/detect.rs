@@ -27,6 +27,19 @@ struct Hierarchy {
     controllers: Vec<String>,
 }
 
+/// The systemd service that this process runs in, if its cgroup is named like one.
+pub(super) fn service() -> Option<String> {
+    service_of(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// By version 2, else by the hierarchy that systemd names its own. A service may have made groups below its own.
+fn service_of(own: &str) -> Option<String> {
+    let path = own_path(own, "").filter(|path| *path != "/");
+    let path = path.or_else(|| own_path(own, "name=systemd"))?;
+    let is_service = |name: &&str| name.ends_with(".service");
+    path.rsplit('/').find(is_service).map(str::to_owned)
+}
+
 pub(super) fn detect() -> io::Result<Cgroups> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -189,6 +202,8 @@ fn make_room(own: &Path, pid: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     const V1: &str = "30 24 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
@@ -214,6 +229,20 @@ mod tests {
         assert_eq!(own_path(own, "cpuacct"), Some("/b"));
         assert_eq!(own_path(own, ""), Some("/user.slice/session"));
         assert_eq!(own_path(own, "pids"), None);
+    }
+
+    #[rstest]
+    #[case("0::/system.slice/agent.service\n", Some("agent.service"))]
+    #[case("0::/system.slice/agent.service/main\n", Some("agent.service"))]
+    #[case(
+        "4:memory:/\n1:name=systemd:/system.slice/agent.service\n0::/\n",
+        Some("agent.service")
+    )]
+    #[case("0::/user.slice/user-1000.slice/session-3.scope\n", None)]
+    #[case("0::/\n", None)]
+    #[case("", None)]
+    fn a_service_is_known_by_its_group(#[case] own: &str, #[case] expected: Option<&str>) {
+        assert_eq!(service_of(own).as_deref(), expected);
     }
 
     fn hierarchy(version: &str, point: &Path, names: &str) -> Hierarchy {

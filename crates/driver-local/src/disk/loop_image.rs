@@ -1,17 +1,22 @@
 //! A file as a file system of a fixed size: ext4 without a journal on a loop device, which the kernel frees with the last
 //! mount of it. So nothing of it outlives its mount but the file.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek};
+use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, fsopen};
 
 const MAKE: &str = "mkfs.ext4";
 const CHECK: &str = "fsck.ext4";
 const MOUNT: &str = "mount";
+
+/// How many templates are kept: each takes some 100 KiB.
+const MAX_TEMPLATES: usize = 16;
 
 /// Why this host cannot have one, if so. Changes nothing.
 pub(super) fn probe() -> Result<(), String> {
@@ -29,20 +34,88 @@ pub(super) fn probe() -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the file: sparse, so it takes from the host's disk what is written to it.
-pub(super) fn make(image: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::options()
+/// Makes the file: sparse, so it takes from the host's disk what is written to it. A copy of an empty one of this size, as making
+/// a file system takes much longer than to copy the little that is in it.
+pub(super) fn make(image: &Path, bytes: u64, templates: &Path) -> io::Result<()> {
+    let template = match File::open(templates.join(bytes.to_string())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_template(bytes, templates)?,
+        opened => opened?,
+    };
+    copy(&template, &new_file(image)?, bytes)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options()
         .write(true)
+        .read(true)
         .create_new(true)
         .mode(0o600)
-        .open(image)?;
+        .open(path)
+}
+
+/// It gets its name when it is whole, on the disk too. Of a few sizes one is kept each: not of all that there ever were.
+fn make_template(bytes: u64, templates: &Path) -> io::Result<File> {
+    if fs::read_dir(templates)?.count() >= MAX_TEMPLATES {
+        for entry in fs::read_dir(templates)? {
+            remove(&entry?.path())?;
+        }
+    }
+    let path = templates.join(format!(".new-{}", crate::id::random()?));
+    let file = new_file(&path)?;
+    let made = format(&file, &path, bytes).and_then(|()| {
+        match fs::rename(&path, templates.join(bytes.to_string())) {
+            // Another one was making room. It is still open.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(file),
+        }
+    });
+    if made.is_err() {
+        // What refused it is what to tell.
+        let _ = remove(&path);
+    }
+    made
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn format(file: &File, path: &Path, bytes: u64) -> io::Result<()> {
     file.set_len(bytes)?;
     let features = "^has_journal,^resize_inode";
     let mut make = Command::new(find(MAKE)?);
     // Nothing is reserved for root, and an inode for 8 KiB: small files are what programs install.
     make.args(["-q", "-F", "-O", features, "-m", "0", "-i", "8192"]);
-    make.args(["-E", "nodiscard,lazy_itable_init=1"]).arg(image);
-    run(&mut make, &[0])
+    make.args(["-E", "nodiscard,lazy_itable_init=1"]).arg(path);
+    run(&mut make, &[0])?;
+    file.sync_all()
+}
+
+/// Shares the blocks where the host's file system can, else copies those that were written.
+fn copy(from: &File, to: &File, bytes: u64) -> io::Result<()> {
+    to.set_len(bytes)?;
+    if ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut at = 0;
+    loop {
+        let start = match seek(from, SeekFrom::Data(at)) {
+            // Only a hole is left.
+            Err(Errno::NXIO) => return Ok(()),
+            found => found?,
+        };
+        at = seek(from, SeekFrom::Hole(start))?;
+        let (mut read, mut written) = (start, start);
+        while read < at {
+            let left = usize::try_from(at - read).unwrap_or(usize::MAX);
+            if copy_file_range(from, Some(&mut read), to, Some(&mut written), left)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
 }
 
 /// Mounts the file.

@@ -62,6 +62,7 @@ pub(super) fn of(host: &Host) -> Preflight {
         None => checks.push(forwarding()),
         Some(rootless) => checks.extend([ids(rootless), outbound(host)]),
     }
+    checks.extend(host.service.as_deref().map(service));
     let bridges = host.networks();
     let limits = [
         (
@@ -204,16 +205,42 @@ fn disk(host: &Host) -> PreflightCheck {
     check("disk", status, &message, remedy)
 }
 
-/// Without loop images a large limit is kept in memory, where the memory limit bites first.
+/// Without quotas and loop images a large limit is kept in memory, where the memory limit bites first.
 fn disk_limit(host: &Host) -> PreflightCheck {
-    let status = match (host.disks.backend, &host.disks.no_loops) {
-        (DiskBackend::Tmpfs, _) | (_, None) => CheckStatus::Ok,
-        _ => CheckStatus::Warn,
+    let disks = &host.disks;
+    let support = disks.support();
+    let no_loops = disks.backend != DiskBackend::Tmpfs && disks.no_loops.is_some();
+    let status = match support.is_supported() && (disks.has_quotas() || !no_loops) {
+        true => CheckStatus::Ok,
+        false => CheckStatus::Warn,
     };
-    let support = host.disks.support();
-    let message = format!("{}: {}", support.level, support.reason.unwrap_or_default());
-    let remedy = "install e2fsprogs and mount (util-linux), and use a kernel with loop devices and ext4";
-    check("disk limit", status, &message, remedy)
+    let mut message = format!("{}: {}", support.level, support.reason.unwrap_or_default());
+    let install = "install e2fsprogs and mount (util-linux), and use a kernel with loop devices and ext4";
+    let remedy = match (&disks.no_quotas, disks.backend) {
+        (Some(lack), DiskBackend::Quota) => lack.remedy.clone(),
+        (Some(lack), _) => {
+            message += &format!("; not by project quotas, which cost less: {}", lack.reason);
+            match status {
+                CheckStatus::Ok => {
+                    message += &format!(" ({})", lack.remedy);
+                    String::new()
+                }
+                _ => format!("{}; or {install}", lack.remedy),
+            }
+        }
+        (None, _) => install.to_owned(),
+    };
+    check("disk limit", status, &message, &remedy)
+}
+
+/// How the unit is set cannot be seen from here.
+fn service(name: &str) -> PreflightCheck {
+    let message = format!(
+        "this process runs in the systemd service {name}: unless that has KillMode=process, to stop it ends the shims of all containers"
+    );
+    let remedy =
+        "set KillMode=process and Delegate=yes in the [Service] section of the unit, if they are not";
+    check("service", CheckStatus::Warn, &message, remedy)
 }
 
 fn forwarding() -> PreflightCheck {

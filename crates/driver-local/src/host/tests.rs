@@ -6,6 +6,8 @@ use driver_local_shim::UserNamespace;
 use rstest::rstest;
 
 use super::*;
+use crate::disk::Lack;
+use crate::options::DiskBackend;
 use crate::rootless::Refused;
 
 /// A host with all that there is.
@@ -14,6 +16,7 @@ fn complete() -> Host {
         rootless: None,
         capabilities: u64::MAX,
         cgroups: "cgroup v2".to_owned(),
+        service: None,
         held: Held {
             cpu: Support::native(),
             memory: Support::native(),
@@ -33,6 +36,7 @@ fn complete() -> Host {
         pid_max: Some(32_768),
         disks: Disks {
             backend: DiskBackend::Auto,
+            no_quotas: None,
             no_loops: None,
         },
         state_dir: "/state".into(),
@@ -124,6 +128,10 @@ fn what_only_limits_is_told_and_declared() {
     host.held.freezer = Support::none("no freezer");
     host.disk_free_mib = Some(3);
     host.disks.no_loops = Some("no loop devices".into());
+    host.disks.no_quotas = Some(Lack {
+        reason: "not mounted so".into(),
+        remedy: "mount it so".into(),
+    });
     host.require().unwrap();
     let warned: Vec<_> = host
         .preflight()
@@ -164,6 +172,48 @@ fn a_host_without_landlock_is_told_of(#[case] landlock: Landlock, #[case] told: 
     assert!(check.remedy.as_ref().unwrap().contains("lsm="), "{check:?}");
 }
 
+#[test]
+fn a_service_is_warned_of_its_stop() {
+    let service = Some("agent.service".to_owned());
+    let host = Host {
+        service,
+        ..complete()
+    };
+    let checks = host.preflight().checks;
+    let warned = checks.iter().find(|check| check.name == "service").unwrap();
+    assert_eq!(warned.status, CheckStatus::Warn);
+    assert!(
+        warned.remedy.as_deref().unwrap().contains("KillMode=process"),
+        "{warned:?}"
+    );
+    host.require().unwrap();
+}
+
+/// What holds is no warning, but what would be better is told.
+#[test]
+fn a_better_disk_limit_is_told() {
+    let mut host = complete();
+    let check = |host: &Host| {
+        let checks = host.preflight().checks;
+        checks
+            .into_iter()
+            .find(|check| check.name == "disk limit")
+            .unwrap()
+    };
+    assert!(check(&host).message.contains("project quota of"));
+    host.disks.no_quotas = Some(Lack {
+        reason: "not mounted so".into(),
+        remedy: "mount it so".into(),
+    });
+    let told = check(&host);
+    assert_eq!(told.status, CheckStatus::Ok);
+    assert!(told.message.contains("not mounted so (mount it so)"), "{told:?}");
+    host.disks.backend = DiskBackend::Quota;
+    let told = check(&host);
+    assert_eq!(told.status, CheckStatus::Warn);
+    assert_eq!(told.remedy.as_deref(), Some("mount it so"));
+}
+
 /// Whatever is not native has a reason; of the disk limit it is also told how it is held.
 #[test]
 fn reasons_are_given() {
@@ -177,7 +227,7 @@ fn reasons_are_given() {
 fn this_host_is_looked_at() {
     let state = tempfile::tempdir().unwrap();
     let cgroups = Cgroups::detect().unwrap();
-    let host = Host::probe(&cgroups, &Layout::new(state.path()), None, DiskBackend::Auto);
+    let host = Host::probe(&cgroups, &Layout::new(state.path()), None, complete().disks);
     let capacity = host.capacity();
     assert!(capacity.cpu >= Some(1.0) && capacity.memory > Some(0) && capacity.disk > Some(0));
     assert!(capacity.pids >= Some(301));

@@ -10,6 +10,7 @@ use super::*;
 
 const ALLOWED: u32 = ALLOW;
 const EPERM: u32 = ERRNO | Errno::EPERM as u32;
+const ENOTTY: u32 = ERRNO | Errno::ENOTTY as u32;
 const ENOSYS: u32 = ERRNO | Errno::ENOSYS as u32;
 
 const THREAD: u64 = 0x003d_0f00;
@@ -27,8 +28,9 @@ fn interpret(program: &[Instruction], call: &Call) -> u32 {
     let word = |offset| match offset {
         0 => call.number,
         4 => call.audit,
-        16 => call.argument as u32,
-        20 => (call.argument >> 32) as u32,
+        // The first and the second.
+        16 | 24 => call.argument as u32,
+        20 | 28 => (call.argument >> 32) as u32,
         other => panic!("the filter reads offset {other}"),
     };
     let (mut at, mut loaded) = (0, 0);
@@ -188,6 +190,11 @@ fn a_capability_allows_its_calls(#[case] capability: &str, #[case] call: &str) {
 #[case::given_up("socket", 12, EPERM)]
 #[case::newest("socket", 45, ALLOWED)]
 #[case::newer("socket", 46, EPERM)]
+#[case::terminal_size("ioctl", 0x5413, ALLOWED)]
+#[case::file_attributes("ioctl", 0x8008_6601, ALLOWED)]
+#[case::new_file_attributes("ioctl", 0x4008_6602, ENOTTY)]
+#[case::new_project("ioctl", 0x401c_5820, ENOTTY)]
+#[case::new_project_with_bits_that_the_kernel_ignores("ioctl", 1 << 32 | 0x401c_5820, ENOTTY)]
 #[case::vsock_with_bits_that_the_kernel_ignores("socket", 1 << 32 | 40, EPERM)]
 fn arguments(#[case] call: &str, #[case] argument: u64, #[case] expected: u32) {
     assert_eq!(answer(call, argument, &[]), expected);
