@@ -2,15 +2,23 @@
 //! those who wait are told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use driver_local_shim::{Report, Task};
 use driver_types::{ContainerStatus, DriverError, Result, Signal};
 
+use crate::container::Container;
 use crate::core::{Core, Turn, blocking};
 use crate::journal::Record;
 use crate::shim::ShimProcess;
 use crate::time::now_ms;
 use crate::{launch, lifecycle, process};
+
+/// How long `recover` waits for a shim's word. It takes as long where the host's pid 1 is slow to reap: an exec whose shim was
+/// killed is its child, and the kernel ends the container's first process after all others were reaped.
+const WORD_LIMIT: Duration = Duration::from_secs(30);
+/// A lock cannot be awaited without a thread that may be stuck; here it is looked at.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Waits for the end of a run's shim; where it has not written the end of the run, takes care of that. Ends with the driver.
 pub(crate) fn watch(core: &Arc<Core>, id: &str, run: u32, shim: ShimProcess) {
@@ -66,6 +74,35 @@ pub(crate) async fn adopt(core: &Arc<Core>, mut turn: Turn) -> Result<Turn> {
     adopt_now(core, turn.container.id()).await?;
     turn.container = core.containers.find(turn.container.id())?;
     Ok(turn)
+}
+
+/// Waits until the shim has written what it is about to write, so that the journal tells how things are.
+pub(crate) async fn hear(core: &Core, mut turn: Turn) -> Result<Turn> {
+    let id = turn.container.id().to_owned();
+    let heard = async {
+        loop {
+            let now = core.containers.find(&id)?;
+            if !is_about_to_write(&now) {
+                return Ok::<_, DriverError>(now);
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    match tokio::time::timeout(WORD_LIMIT, heard).await {
+        Ok(now) => turn.container = now?,
+        Err(_) => tracing::warn!(container = id, "its shim writes neither a beginning nor an end"),
+    }
+    Ok(turn)
+}
+
+/// Whether a shim is at the beginning of a run, whose driver is gone because it is another's turn, or at the end of one.
+fn is_about_to_write(container: &Container) -> bool {
+    let begins = container.story.starting.is_some();
+    let ends = || {
+        let unfinished = container.unfinished();
+        unfinished.is_some_and(|run| container.dir.has_exit() || process::has_ended(run))
+    };
+    (begins || ends()) && container.dir.has_shim()
 }
 
 /// Whether the run has a shim now, or its end is written.
