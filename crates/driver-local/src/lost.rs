@@ -14,6 +14,8 @@ use crate::shim::ShimProcess;
 use crate::time::now_ms;
 use crate::{launch, lifecycle, process};
 
+/// How often a run gets another shim that dies before it answers: more often than shims wait that one killer could know.
+const ADOPTIONS: usize = 5;
 /// How long `recover` waits for a shim's word. It takes as long where the host's pid 1 is slow to reap: an exec whose shim was
 /// killed is its child, and the kernel ends the container's first process after all others were reaped.
 const WORD_LIMIT: Duration = Duration::from_secs(30);
@@ -105,42 +107,43 @@ fn is_about_to_write(container: &Container) -> bool {
     (begins || ends()) && container.dir.has_shim()
 }
 
-/// Whether the run has a shim now, or its end is written.
+/// Whether the run has a shim now, or its end is written. Whoever kills a shim may kill the next one too, before it answers.
 async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<bool> {
-    let Some(container) = core.containers.look(id)? else {
-        return Ok(false);
-    };
-    let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
-        return Ok(false);
-    };
-    if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
-        return Ok(false);
+    for attempt in 0..ADOPTIONS {
+        let Some(container) = core.containers.look(id)? else {
+            return Ok(false);
+        };
+        let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
+            // The one that died had written the end, or another has it.
+            return Ok(attempt > 0);
+        };
+        if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
+            return Ok(false);
+        }
+        let task = Task::Adopt(Box::new(launch::adopt_task(core, &container, run)));
+        let adopted = match core.shim.spawn(&task).await {
+            Ok(mut shim) => shim.report().await.map(|report| (shim, report)),
+            Err(error) => Err(error),
+        };
+        match adopted {
+            Ok((shim, Report::Started { .. })) => {
+                core.containers.look(id)?;
+                watch(core, id, run.number, shim);
+                return Ok(true);
+            }
+            Ok((_, Report::Ready)) => {
+                core.containers.look(id)?;
+                return Ok(true);
+            }
+            // What cannot be adopted is ended.
+            Ok((_, other)) => {
+                tracing::warn!(container = id, ?other, "it cannot be adopted");
+                return Ok(false);
+            }
+            Err(error) => tracing::warn!(container = id, %error, "the shim that was to adopt it is gone"),
+        }
     }
-    let task = Task::Adopt(Box::new(launch::adopt_task(core, &container, run)));
-    let adopted = match core.shim.spawn(&task).await {
-        Ok(mut shim) => shim.report().await.map(|report| (shim, report)),
-        Err(error) => Err(error),
-    };
-    match adopted {
-        Ok((shim, Report::Started { .. })) => {
-            core.containers.look(id)?;
-            watch(core, id, run.number, shim);
-            Ok(true)
-        }
-        Ok((_, Report::Ready)) => {
-            core.containers.look(id)?;
-            Ok(true)
-        }
-        // What cannot be adopted is ended.
-        Ok((_, other)) => {
-            tracing::warn!(container = id, ?other, "it cannot be adopted");
-            Ok(false)
-        }
-        Err(error) => {
-            tracing::warn!(container = id, %error, "it cannot be adopted");
-            Ok(false)
-        }
-    }
+    Ok(false)
 }
 
 /// Ends the processes of a run without a shim, and tells so. Where there is none it does nothing.
