@@ -19,6 +19,8 @@ const ADOPTIONS: usize = 5;
 /// How long `recover` waits for a shim's word. It takes as long where the host's pid 1 is slow to reap: an exec whose shim was
 /// killed is its child, and the kernel ends the container's first process after all others were reaped.
 const WORD_LIMIT: Duration = Duration::from_secs(30);
+/// Longer than a process takes from its first closed file to its last.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// A lock cannot be awaited without a thread that may be stuck; here it is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
@@ -43,6 +45,7 @@ async fn rescue(core: &Arc<Core>, id: &str, run: u32) -> Result<()> {
     if !is_lost()? || core.is_shut_down() {
         return Ok(());
     }
+    await_lock(core, id).await?;
     // Not in the container's turn: a stop that waits for the end has it. Two who adopt are told apart by the shim's lock.
     let adopted = Box::pin(adopt_now(core, id)).await?;
     if adopted || !is_lost()? {
@@ -68,7 +71,23 @@ pub(crate) async fn is_taken_over(core: &Arc<Core>, id: &str, run: u32) -> Resul
     if begun.is_none_or(|begun| begun.number != run) {
         return Ok(false);
     }
+    await_lock(core, id).await?;
     adopt_now(core, id).await
+}
+
+/// A process that ends closes its files one after another: the socket that told of its end comes before the lock. It stays
+/// taken where another driver has given the run a shim meanwhile.
+async fn await_lock(core: &Core, id: &str) -> Result<()> {
+    let Some(container) = core.containers.look(id)? else {
+        return Ok(());
+    };
+    let free = async {
+        while container.dir.has_shim() {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    let _ = tokio::time::timeout(LOCK_LIMIT, free).await;
+    Ok(())
 }
 
 /// Gives a run whose shim was killed another one; of a run that has ended meanwhile it finds out how.

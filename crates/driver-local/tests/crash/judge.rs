@@ -213,6 +213,10 @@ impl Trial<'_> {
         if now.status.is_alive() {
             self.ending(&now, workload).await?;
         } else {
+            let ids = BTreeSet::from([now.id.clone()]);
+            for left in leftovers::stays(|| leftovers::cgroups(&ids)) {
+                self.complain(name, &format!("it does not run, and has {left}"));
+            }
             self.log(&now, workload).await?;
         }
         Ok(())
