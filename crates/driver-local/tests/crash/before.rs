@@ -56,5 +56,5 @@ fn lives(started: &Value) -> bool {
     let [Some(state), Some(start)] = [fields.first(), fields.get(19)] else {
         return false;
     };
-    *start == started["initStartTime"].to_string() && !["Z", "X"].contains(state)
+    start.parse().ok() == started["initStartTime"].as_u64() && !["Z", "X"].contains(state)
 }
