@@ -168,6 +168,11 @@ impl ContainerDir {
         matches!(FileLock::try_acquire(&self.shim_lock()), Ok(None))
     }
 
+    /// Whether an init has told how the main process ended. Its shim takes the file away at the end of the run.
+    pub(crate) fn has_exit(&self) -> bool {
+        std::fs::metadata(self.path.join("exit")).is_ok_and(|exit| exit.len() > 0)
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use driver_types::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal as KernelSignal, pidfd_open, pidfd_send_signal};
 
@@ -15,6 +16,13 @@ pub(crate) fn open(run: &Run) -> Option<OwnedFd> {
     let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // After the descriptor was opened the number cannot be given to another process unnoticed.
     (start_time(run.init_pid)? == run.init_start_time).then_some(descriptor)
+}
+
+/// Whether it has ended, and with it all processes of its pid namespace.
+pub(crate) fn has_ended(run: &Run) -> bool {
+    let Some(process) = open(run) else { return true };
+    let now = Timespec::default();
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends a signal. Whether the process was still there.

@@ -33,16 +33,24 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             turn => turn?,
         };
         let turn = lost::adopt(core, turn).await?;
+        let turn = lost::hear(core, turn).await?;
+        if turn.container.story.run.as_ref().is_some_and(|run| run.killing) {
+            // A removal by force was begun; its processes may have been killed or not.
+            if let Err(error) = lifecycle::remove(core, &turn).await {
+                tracing::warn!(container = turn.container.id(), %error, "its removal cannot be finished");
+                report.orphaned.push(reference(turn.container.id()));
+            }
+            continue;
+        }
         let settling = Arc::clone(core);
         let Some(container) = blocking(move || settle(&settling, &turn)).await? else {
             continue;
         };
         let instance = describe(core, &container);
         match container.status() {
-            ContainerStatus::Dead | ContainerStatus::Removing => report.orphaned.push(ObjectRef {
-                kind: ObjectKind::Container,
-                id: instance.id,
-            }),
+            ContainerStatus::Dead | ContainerStatus::Removing => {
+                report.orphaned.push(reference(&instance.id))
+            }
             status if status.has_ended() => report.exited.push(instance),
             _ => {
                 exec_calls::begin_checks(core, &container);
@@ -68,6 +76,13 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
     })
     .await?;
     Ok(report)
+}
+
+fn reference(id: &str) -> ObjectRef {
+    ObjectRef {
+        kind: ObjectKind::Container,
+        id: id.to_owned(),
+    }
 }
 
 /// Brings a container whose turn it is to a state that its journal tells truly. `None` where its removal was finished.

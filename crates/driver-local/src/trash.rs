@@ -41,10 +41,26 @@ pub(crate) fn empty(layout: &Layout) -> io::Result<()> {
     let mut result = Ok(());
     for entry in fs::read_dir(layout.trash())? {
         if let Some(name) = entry?.file_name().to_str() {
-            result = result.and(delete(layout, name));
+            result = result.and(delete_beside_others(layout, name));
         }
     }
     result
+}
+
+/// Whoever put it there may be deleting it too: what is gone in the middle is no error, and the rest is looked for again.
+fn delete_beside_others(layout: &Layout, name: &str) -> io::Result<()> {
+    const TRIES: usize = 100;
+    let mut deleted = delete(layout, name);
+    for _ in 1..TRIES {
+        match &deleted {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => deleted = delete(layout, name),
+            _ => break,
+        }
+        if !layout.trash().join(name).exists() {
+            return Ok(());
+        }
+    }
+    deleted
 }
 
 /// Waits for a shim that is about to end: while it closes what it has open, the kernel would spin over what is deleted.

@@ -4,8 +4,10 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::{init, until};
 use driver_local::{LocalDriver, LocalOptions};
@@ -150,6 +152,58 @@ async fn an_exit_without_a_shim_is_found_by_another_driver() {
     assert!(!cgroups_of(&id), "cgroups are left");
     other.shutdown(ShutdownMode::Leave).await.unwrap();
     fixture.end(&id).await;
+}
+
+/// The run is over, and its shim has not written it down yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn recover_waits_for_the_end_that_a_shim_is_about_to_write() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    let init = init(&fixture.dir(&id));
+    let shim = Pid::from_raw(holder(&fixture.dir(&id).join("shim.lock"))).unwrap();
+    kill_process(shim, Signal::STOP).unwrap();
+    fixture.open_gate("end");
+    until("the container ends", || !is_alive(init)).await;
+    let report = {
+        let mut recovery = Box::pin(fixture.driver.recover());
+        let early = tokio::time::timeout(Duration::from_millis(500), &mut recovery).await;
+        kill_process(shim, Signal::CONT).unwrap();
+        match early {
+            Ok(report) => report.unwrap(),
+            Err(_) => recovery.await.unwrap(),
+        }
+    };
+    assert_eq!((report.adopted.len(), report.exited.len()), (0, 1), "{report:?}");
+    assert_eq!(report.exited[0].exit.as_ref().unwrap().exit_code, Some(9));
+    fixture.end(&id).await;
+}
+
+/// A driver that is killed in a removal by force has written what it is about to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_by_force_that_was_begun_is_finished() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let id = fixture
+        .driver
+        .run_container(&fixture.config("sleep 1000"))
+        .await
+        .unwrap()
+        .id;
+    let journal = fixture.dir(&id).join("journal");
+    let mut journal = fs::OpenOptions::new().append(true).open(journal).unwrap();
+    writeln!(journal, r#"{{"killing":{{"run":0,"at":1}}}}"#).unwrap();
+    let report = fixture.driver.recover().await.unwrap();
+    assert!(
+        report.adopted.is_empty() && report.orphaned.is_empty(),
+        "{report:?}"
+    );
+    assert!(fixture.driver.get_container(&id).await.unwrap().is_none());
+    assert!(!cgroups_of(&id), "cgroups are left");
+    fixture.driver.shutdown(ShutdownMode::Leave).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

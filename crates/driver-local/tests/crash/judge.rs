@@ -11,7 +11,8 @@ use driver_types::{
 };
 
 use crate::app::{open, until_ready};
-use crate::leftovers;
+use crate::before::{Before, journal};
+use crate::leftovers::{self, BETWEEN_LOOKS, LOOKS};
 use crate::story::{Reached, Story};
 use crate::workload::{GRACE_MS, IMAGE, Workload};
 
@@ -27,6 +28,7 @@ struct Trial<'a> {
     state: &'a Path,
     driver: LocalDriver,
     story: &'a Story,
+    before: Before,
     shims_killed: bool,
     complaints: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl Judge {
     async fn complaints_or_error(&self, story: &Story, shims_killed: bool) -> Result<Vec<String>> {
         let mut ids = story.ids.clone();
         ids.extend(ids_of(&self.state));
+        let before = Before::look(&self.state);
         let driver = open(&self.state)?;
         driver
             .recover()
@@ -66,6 +69,7 @@ impl Judge {
             state: &self.state,
             driver,
             story,
+            before,
             shims_killed,
             complaints: Vec::new(),
         };
@@ -134,7 +138,15 @@ impl Trial<'_> {
             let of_name: Vec<_> = found.iter().filter(|container| container.name == *name).collect();
             self.existence(name, of_name.len());
             if let Some(container) = of_name.first() {
+                let before = self.complaints.len();
+                let told = journal(self.state, &container.id);
+                self.finished(container);
                 self.container(container).await?;
+                if self.complaints.len() > before {
+                    let told_later = journal(self.state, &container.id);
+                    self.complaints
+                        .push(format!("{name}: after recover {told}{name}: judged {told_later}"));
+                }
             }
             self.created_again(name, of_name.first().copied()).await?;
         }
@@ -165,6 +177,19 @@ impl Trial<'_> {
         }
     }
 
+    /// What was over before `recover`, it has written down; what was half done, it has finished.
+    fn finished(&mut self, found: &ContainerInstance) {
+        if self.before.ended.contains(&found.id) && found.status.is_alive() {
+            self.complain(
+                &found.name,
+                &format!("it had ended before recover, and is {:?} after it", found.status),
+            );
+        }
+        if self.before.condemned.contains(&found.id) {
+            self.complain(&found.name, "its removal by force was begun and not finished");
+        }
+    }
+
     async fn container(&mut self, found: &ContainerInstance) -> Result<()> {
         let name = &found.name;
         let Some(workload) = Workload::of_name(name) else {
@@ -177,7 +202,7 @@ impl Trial<'_> {
             self.driver.wait_container(&now.id, WaitCondition::Exited).await?;
             now = self.driver.get_container(&now.id).await?.unwrap_or(now);
         }
-        let alive = leftovers::lives(self.state, name);
+        let alive = self.agreed(&mut now).await?;
         if now.status.is_alive() != alive {
             self.complain(
                 name,
@@ -188,9 +213,30 @@ impl Trial<'_> {
         if now.status.is_alive() {
             self.ending(&now, workload).await?;
         } else {
+            let ids = BTreeSet::from([now.id.clone()]);
+            for left in leftovers::stays(|| leftovers::cgroups(&ids)) {
+                self.complain(name, &format!("it does not run, and has {left}"));
+            }
             self.log(&now, workload).await?;
         }
         Ok(())
+    }
+
+    /// Whether its processes live, once the status says the same. An end that was under way takes as long as the kernel does,
+    /// and that waits for the host's pid 1 to reap the execs whose shims were killed.
+    async fn agreed(&self, now: &mut ContainerInstance) -> Result<bool> {
+        let mut alive = leftovers::lives(self.state, &now.name);
+        for _ in 0..LOOKS {
+            if now.status.is_alive() == alive {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            if let Some(later) = self.driver.get_container(&now.id).await? {
+                *now = later;
+            }
+            alive = leftovers::lives(self.state, &now.name);
+        }
+        Ok(alive)
     }
 
     fn status(&mut self, now: &ContainerInstance, workload: Workload) {

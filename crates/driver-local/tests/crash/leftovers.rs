@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::workload::MARK;
 
 /// What the kernel takes away in the background gets this many looks.
-const LOOKS: u32 = 600;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+pub(crate) const LOOKS: u32 = 600;
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Looks again until nothing is found, and tells what stays.
 pub(crate) fn stays(look: impl Fn() -> Vec<String>) -> Vec<String> {

@@ -101,13 +101,11 @@ pub(crate) fn run(bench: &Bench) -> Vec<String> {
         of_application += usize::from(killed.application);
         of_shims += killed.shims;
         let found = bench.runtime.block_on(judge.complaints(&story, killed.shims > 0));
-        let tail = story.tail();
-        complaints.extend(
-            found
-                .into_iter()
-                .map(|what| format!("seed {seed}, round {round}: {what}\n    {tail}")),
-        );
-        complaints.last().into_iter().for_each(|what| println!("{what}"));
+        for what in found {
+            let complaint = format!("seed {seed}, round {round}: {what}\n    {}", story.tail());
+            println!("{complaint}");
+            complaints.push(complaint);
+        }
     }
     println!(
         "{kills} rounds: {of_application} applications and {of_shims} shims killed, {} complaints",

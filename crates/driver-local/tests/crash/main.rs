@@ -9,6 +9,7 @@
 )]
 
 mod app;
+mod before;
 mod calls;
 mod judge;
 mod leftovers;

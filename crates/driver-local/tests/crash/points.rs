@@ -7,10 +7,16 @@ use crate::tracer::{self, Call, Point, Traced, Victim};
 
 const VICTIMS: [Victim; 3] = [Victim::Application, Victim::Shims, Victim::Both];
 
+/// Runs differ by a few calls.
+const NEAR: usize = 3;
+
 /// A sample of `DRIVER_CRASH_POINTS` points for each victim, evenly over all scripts; 0: every point.
 pub(crate) fn run(bench: &Bench) -> Vec<String> {
     let mut bench_complaints = Vec::new();
     let wanted = crate::number("DRIVER_CRASH_POINTS", 10);
+    let near = std::env::var("DRIVER_CRASH_CALL")
+        .ok()
+        .and_then(|call| call.parse().ok());
     let only = std::env::var("DRIVER_CRASH_SCRIPT").ok();
     let scripts: Vec<&str> = SCRIPTS
         .iter()
@@ -46,6 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Vec<String> {
         let all: Vec<(&str, Point)> = clean
             .iter()
             .flat_map(|(script, calls, _)| points(calls, victim).map(|point| (*script, point)))
+            .filter(|(_, point)| near.is_none_or(|near| point.call.abs_diff(near) <= NEAR))
             .collect();
         let count = if wanted == 0 {
             all.len()
