@@ -24,6 +24,7 @@ pub(crate) fn of(profile: &Profile) -> Capabilities {
         .with(Capability::PidsLimit, profile.pids())
         .with(Capability::DiskLimit, profile.disk())
         .with(Capability::Seccomp, profile.seccomp())
+        .with(Capability::Volumes, profile.volumes())
         .with(
             Capability::VolumeSize,
             Support::none("the engine's local volume driver does not limit a volume"),

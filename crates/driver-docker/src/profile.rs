@@ -26,6 +26,9 @@ const WITHOUT_IO_URING: u32 = 25;
 /// The first one whose default profile refuses sockets of AF_VSOCK.
 const WITHOUT_VSOCK: u32 = 23;
 
+/// The first version of runc that makes the target of a volume below the root alone (CVE-2024-45310).
+const RUNC_WITH_SAFE_TARGETS: [u32; 3] = [1, 1, 14];
+
 impl Profile {
     /// The facts, with the size of the engine's disk where its data are on this machine.
     pub(crate) fn new(info: Info, version: Version, disk_quota: bool, is_local: bool) -> Self {
@@ -120,6 +123,24 @@ impl Profile {
         }
     }
 
+    /// Whether a volume is mounted only where it is to be, by the version of runc.
+    pub(crate) fn volumes(&self) -> Support {
+        let components = &self.version.components;
+        let Some(runc) = components.iter().find(|component| component.name == "runc") else {
+            return Support::native();
+        };
+        let numbers = runc.version.split(|c: char| !c.is_ascii_digit());
+        let version: Vec<u32> = numbers.take(3).map_while(|number| number.parse().ok()).collect();
+        if version.len() < 3 || version.as_slice() >= &RUNC_WITH_SAFE_TARGETS[..] {
+            return Support::native();
+        }
+        Support::emulated(format!(
+            "runc {}, before 1.1.14, can be led by a container that shares a volume to make an empty directory \
+             on the host (CVE-2024-45310)",
+            runc.version
+        ))
+    }
+
     /// How the size of a writable layer is held.
     pub(crate) fn disk(&self) -> Support {
         let storage = self.info.driver.as_str();
@@ -206,6 +227,24 @@ mod tests {
         assert!(old.reason.is_some_and(|reason| reason.contains("io_uring")));
         assert_eq!(of("25.0.0", &["name=seccomp"]), Support::native());
         assert!(!of("25.0.0", &["name=apparmor"]).is_supported());
+    }
+
+    #[test]
+    fn a_runc_that_can_be_led_astray_is_told() {
+        let of = |version: &str| {
+            let mut profile = Profile::default();
+            profile.version.components.push(crate::wire::Component {
+                name: "runc".into(),
+                version: version.into(),
+            });
+            profile.volumes()
+        };
+        let old = of("1.1.5+ds1");
+        assert_eq!(old.level, SupportLevel::Emulated);
+        assert!(old.reason.is_some_and(|reason| reason.contains("CVE-2024-45310")));
+        for fixed in ["1.1.14", "1.2.0", "1.10.0", "2.0.0", "unknown"] {
+            assert_eq!(of(fixed), Support::native(), "{fixed}");
+        }
     }
 
     #[test]

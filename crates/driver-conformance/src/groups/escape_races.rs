@@ -21,7 +21,7 @@ pub(super) fn register(group: &mut Group) {
         .proves(&["7.escape", "3.copy.root"]);
     group
         .case("volume_targets_below_swapped_links", volumes)
-        .needs(&[Capability::Volumes])
+        .needs_native(Capability::Volumes)
         .timeout_seconds(180)
         .proves(ESCAPE);
     group
