@@ -100,6 +100,8 @@ fn it_ends_with_the_container_and_before_the_end_is_told() {
     let ended = place.end(shim);
     assert_eq!(ended.out, "2\n1\n", "{ended:?}");
     assert!(is_gone(helper));
+    // Whoever waits for it takes it away.
+    assert!(!place.directory().join("helper.lock").exists());
     place.nothing_left();
 }
 

@@ -67,6 +67,7 @@ fn begin(task: AdoptTask) -> Result<(Supervisor, bool)> {
         oom: OomWatch::open_from_start(&task.cgroups),
         server: Server::new(directory.listen()?),
         cgroups: task.cgroups,
+        helper: directory.helper(),
         _mounts: None,
         directory,
     };

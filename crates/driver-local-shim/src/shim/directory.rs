@@ -137,11 +137,15 @@ impl Directory {
         Ok(lock)
     }
 
+    /// The same lock, for [`await_helper`](Self::await_helper). Most runs have none.
+    pub(crate) fn helper(&self) -> Option<OwnedFd> {
+        self.open_file(HELPER_LOCK, OFlags::RDWR).ok()
+    }
+
     /// Waits until the network helper of a run that has ended is gone, and its ports with it.
-    pub(crate) fn await_helper(&self) {
-        // Most runs have none.
-        if let Ok(lock) = self.open_file(HELPER_LOCK, OFlags::RDWR) {
-            let _ = rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive));
+    pub(crate) fn await_helper(&self, lock: Option<&OwnedFd>) {
+        if let Some(lock) = lock {
+            let _ = rustix::io::retry_on_intr(|| flock(lock, FlockOperation::LockExclusive));
             self.remove(HELPER_LOCK);
         }
     }

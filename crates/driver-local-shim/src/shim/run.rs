@@ -40,6 +40,8 @@ pub(crate) struct Run {
     pub(crate) oom: Option<OomWatch>,
     pub(crate) server: Server,
     pub(crate) cgroups: Vec<Cgroup>,
+    /// The lock of its network helper, open before Landlock forbids that.
+    pub(crate) helper: Option<OwnedFd>,
     /// Holds the container's mounts, so that its end need not wait until they are taken apart.
     pub(crate) _mounts: Option<OwnedFd>,
     /// Its lock is the last that is let go of.
@@ -87,13 +89,14 @@ fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<
                 oom: begun.oom,
                 server,
                 cgroups: task.cgroups,
+                helper: directory.helper(),
                 _mounts: mounts(&begun.child),
                 directory,
             };
             Ok((Supervisor::new(run, Some(begun.child), Some(begun.exit)), report))
         }
         Err(failure) => {
-            directory.await_helper();
+            directory.await_helper(directory.helper().as_ref());
             for name in [SOCKET, OUT, ERR, EXIT] {
                 directory.remove(name);
             }

@@ -197,7 +197,7 @@ impl Supervisor {
         }
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
-        self.run.directory.await_helper();
+        self.run.directory.await_helper(self.run.helper.as_ref());
         for name in [SOCKET, OUT, ERR, EXIT] {
             self.run.directory.remove(name);
         }
