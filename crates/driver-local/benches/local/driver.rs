@@ -25,17 +25,20 @@ pub(crate) enum Kind {
     Writable,
     /// The default config.
     ReadOnly,
+    /// Writable, and no process was made ready before.
+    Cold,
     /// Writable, with the state directory on the disk of the temporary directory instead of in memory.
     OnDisk,
 }
 
-pub(crate) const KINDS: [Kind; 3] = [Kind::Writable, Kind::ReadOnly, Kind::OnDisk];
+pub(crate) const KINDS: [Kind; 4] = [Kind::Writable, Kind::ReadOnly, Kind::Cold, Kind::OnDisk];
 
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Writable => "driver-local, writable root",
             Self::ReadOnly => "driver-local, read-only root (the default)",
+            Self::Cold => "driver-local, writable root, nothing prepared",
             Self::OnDisk => "driver-local, writable root, state directory on disk",
         }
     }
@@ -43,6 +46,7 @@ impl Kind {
 
 pub(crate) struct Bench {
     memory: Arc<LocalDriver>,
+    cold: Arc<LocalDriver>,
     disk: Arc<LocalDriver>,
     directory: tempfile::TempDir,
     _on_disk: tempfile::TempDir,
@@ -62,8 +66,9 @@ impl Bench {
         }
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let on_disk = tempfile::tempdir_in("/var/tmp").unwrap();
-        let memory = open(directory.path()).await?;
-        let disk = open(on_disk.path()).await?;
+        let memory = open(directory.path(), 1).await?;
+        let cold = open(&directory.path().join("cold"), 0).await?;
+        let disk = open(on_disk.path(), 1).await?;
         let root = directory.path().join("root");
         for name in ["bin", "proc", "sys", "dev"] {
             fs::create_dir_all(root.join(name)).unwrap();
@@ -71,6 +76,7 @@ impl Bench {
         fs::copy(PROGRAM, root.join("bin/busybox")).unwrap();
         Some(Self {
             memory,
+            cold,
             disk,
             directory,
             _on_disk: on_disk,
@@ -85,6 +91,7 @@ impl Bench {
     fn of(&self, kind: Kind) -> &Arc<LocalDriver> {
         match kind {
             Kind::OnDisk => &self.disk,
+            Kind::Cold => &self.cold,
             _ => &self.memory,
         }
     }
@@ -244,14 +251,16 @@ impl Bench {
     }
 
     pub(crate) async fn end(&self) {
-        for driver in [&self.memory, &self.disk] {
+        for driver in [&self.memory, &self.cold, &self.disk] {
             driver.remove_image(IMAGE).await.unwrap();
         }
     }
 }
 
-async fn open(directory: &Path) -> Option<Arc<LocalDriver>> {
-    let options = LocalOptions::default().state_dir(directory.join("state"));
+async fn open(directory: &Path, prepared: usize) -> Option<Arc<LocalDriver>> {
+    let options = LocalOptions::default()
+        .state_dir(directory.join("state"))
+        .prepared(prepared);
     let driver = LocalDriver::open(options).unwrap();
     let checks = driver.preflight().await.unwrap().checks;
     if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
