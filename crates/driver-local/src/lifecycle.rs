@@ -89,11 +89,18 @@ pub(crate) fn prepare(core: &Arc<Core>) {
     if core.shim.is_prepared(wanted) {
         return;
     }
-    let core = Arc::clone(core);
+    let core = Arc::downgrade(core);
     tokio::spawn(async move {
         tokio::time::sleep(PREPARE_AFTER).await;
+        let Some(core) = core.upgrade().filter(|core| !core.is_shut_down()) else {
+            return;
+        };
         if let Err(error) = core.shim.prepare(wanted).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
+        }
+        // Meanwhile: nobody would take them.
+        if core.is_shut_down() {
+            core.shim.rest();
         }
     });
 }
