@@ -130,12 +130,7 @@ async fn shared_memory(cx: Context) -> CaseResult {
 /// More than is kept of it: what is too old goes.
 async fn log_flood_on_disk(cx: Context) -> CaseResult {
     needs_a_kernel(&cx)?;
-    let limits = ResourceLimits::default().cpu(2.0);
-    let config = limited(
-        &cx,
-        &["flood", "out", &FLOOD.to_string(), ",", "out", "the end"],
-        limits,
-    );
+    let config = cx.config(["flood", "out", &FLOOD.to_string(), ",", "out", "the end"]);
     let id = cx.finish(&config).await?.container.id;
     let mut log = cx.driver().stream_logs(&id, &LogOptions::default()).await?;
     let (mut kept, mut last) = (0, Vec::new());
