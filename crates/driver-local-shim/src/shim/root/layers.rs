@@ -21,9 +21,16 @@ pub(super) fn make(root: &Root, in_user_namespace: bool, place: Option<&OwnedFd>
         .iter()
         .map(|path| host(path))
         .collect::<Result<Vec<_>>>()?;
+    // Detached, it would be gone with its descriptor before it is a layer.
+    let _memory;
     let (upper, work) = match &root.writable {
         Some(writable) => prepare(writable)?,
-        None => in_memory(place)?,
+        None => {
+            let memory = memory(place)?;
+            let directories = in_memory(&memory)?;
+            _memory = memory;
+            directories
+        }
     };
     let overlay = Filesystem::new("overlay")?;
     set_lower(&overlay, &lower)?;
@@ -53,16 +60,20 @@ fn prepare(writable: &Writable) -> Result<(OwnedFd, OwnedFd)> {
     Ok((host(&writable.upper)?, host(&writable.work)?))
 }
 
-fn in_memory(place: Option<&OwnedFd>) -> Result<(OwnedFd, OwnedFd)> {
+fn memory(place: Option<&OwnedFd>) -> Result<OwnedFd> {
     let memory = Filesystem::new("tmpfs")?;
     memory.set("mode", "0700")?;
     let memory = memory.mount(DATA)?;
     if let Some(place) = place {
         attach_at(&memory, place, "the layer of mountpoints")?;
     }
+    Ok(memory)
+}
+
+fn in_memory(memory: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     let directory = |name: &str| -> rustix::io::Result<OwnedFd> {
-        mkdirat(&memory, name, Mode::from_raw_mode(0o755))?;
-        openat(&memory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        mkdirat(memory, name, Mode::from_raw_mode(0o755))?;
+        openat(memory, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
     };
     let directory = |name| directory(name).at(Stage::Root, || "the layer of mountpoints");
     Ok((directory("upper")?, directory("work")?))
