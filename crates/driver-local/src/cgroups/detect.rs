@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Cgroups, OWN, V1, V2, files};
 
+/// How a group is called that only shows whether one can be made.
+const PROBE: &str = ".probe-";
 /// The controllers of version 1 that are used where they are mounted.
 const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio"];
 /// The controllers of version 2 without which it is of no use.
@@ -131,14 +133,23 @@ fn writable(point: &Path) -> Option<PathBuf> {
     let is_there = own.is_dir();
     fs::create_dir_all(&own).ok()?;
     // Of its own: several drivers may look at the same time.
-    let probe = own.join(format!(".probe-{}", crate::id::random().ok()?));
+    let probe = own.join(format!("{PROBE}{}", crate::id::random().ok()?));
     let writable = fs::create_dir(&probe).is_ok();
     if writable {
-        let _ = fs::remove_dir(&probe);
+        remove_probes(&own);
     } else if !is_there {
         let _ = fs::remove_dir(&own);
     }
     writable.then_some(own)
+}
+
+/// Removes this one, and those that killed processes have left. Another driver's does not mind: it is needed no more once it
+/// was made.
+fn remove_probes(own: &Path) {
+    let entries = fs::read_dir(own).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PROBE)) {
+        let _ = fs::remove_dir(entry.path());
+    }
 }
 
 /// The controllers of version 2 that are of use and there.
@@ -210,6 +221,18 @@ mod tests {
                       31 24 0:27 /docker/1 /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
                       22 1 8:1 / / rw - ext4 /dev/vda rw\n";
     const V2: &str = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn what_a_killed_process_left_of_looking_is_removed() {
+        let point = tempfile::tempdir().expect("a directory");
+        let own = point.path().join(OWN);
+        fs::create_dir_all(own.join(format!("{PROBE}left"))).expect("a directory");
+        fs::create_dir(own.join("container")).expect("a directory");
+        assert_eq!(writable(point.path()), Some(own.clone()));
+        let left = fs::read_dir(own).expect("a directory").flatten();
+        let names: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["container"]);
+    }
 
     #[test]
     fn mounts_are_told_apart() {
