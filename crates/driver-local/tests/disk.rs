@@ -3,41 +3,31 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/disk.rs"]
+mod fixture;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use driver_local::{DiskBackend, LocalDriver, LocalOptions};
-use driver_types::{
-    Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ResourceLimits,
-    SecurityOptions,
-};
+use driver_local::{DiskBackend, LocalDriver};
+use driver_types::{ContainerConfig, ContainerDriver, ContainerDriverExt};
 use nix::mount::{MntFlags, umount2};
 
 fn open(state: &Path) -> LocalDriver {
-    let options = LocalOptions::default().state_dir(state);
-    LocalDriver::open(options.disk(DiskBackend::Loop)).unwrap()
+    fixture::open(state, DiskBackend::Loop)
 }
 
 async fn can_run(driver: &LocalDriver) -> bool {
-    let checks = driver.preflight().await.unwrap().checks;
-    let failed = checks.iter().find(|check| check.status == CheckStatus::Fail);
-    let disk = driver.capabilities().await.unwrap().get(Capability::DiskLimit);
-    if let Some(lack) = failed
-        .map(|check| &check.message)
-        .or(disk.reason.as_ref().filter(|_| !disk.is_supported()))
-    {
+    let lack = fixture::lack(driver).await;
+    if let Some(lack) = &lack {
         println!("skipped: {lack}");
-        return false;
     }
-    true
+    lack.is_none()
 }
 
 fn config() -> ContainerConfig {
-    ContainerConfig::new("session", "host")
-        .command(["sh", "-c", "echo run >> /kept; cat /kept"])
-        .resources(ResourceLimits::default().disk(16))
-        .security(SecurityOptions::default().read_only(false).user("0:0"))
+    fixture::config(["sh", "-c", "echo run >> /kept; cat /kept"])
 }
 
 /// The loop devices on files below a directory, those of deleted files included.

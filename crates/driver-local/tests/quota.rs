@@ -3,32 +3,26 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/disk.rs"]
+mod fixture;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use driver_local::{DiskBackend, LocalDriver, LocalOptions};
-use driver_types::{
-    Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, ResourceLimits,
-    SecurityOptions,
-};
+use driver_local::{DiskBackend, LocalDriver};
+use driver_types::{ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, ResourceLimits};
 
 const MIB: u64 = ResourceLimits::MIB;
 
 fn open(state: &Path) -> LocalDriver {
-    let options = LocalOptions::default().state_dir(state);
-    LocalDriver::open(options.disk(DiskBackend::Quota)).unwrap()
+    fixture::open(state, DiskBackend::Quota)
 }
 
 async fn can_run(driver: &LocalDriver) -> bool {
-    let checks = driver.preflight().await.unwrap().checks;
-    let failed = checks.iter().find(|check| check.status == CheckStatus::Fail);
-    let disk = driver.capabilities().await.unwrap().get(Capability::DiskLimit);
-    let lack = failed
-        .map(|check| &check.message)
-        .or(disk.reason.as_ref().filter(|_| !disk.is_supported()));
-    if let Some(lack) = lack {
+    let lack = fixture::lack(driver).await;
+    if let Some(lack) = &lack {
         assert!(std::env::var_os("DRIVER_REQUIRE_QUOTA").is_none(), "{lack}");
         println!("skipped: {lack}");
     }
@@ -36,10 +30,7 @@ async fn can_run(driver: &LocalDriver) -> bool {
 }
 
 fn config() -> ContainerConfig {
-    ContainerConfig::new("session", "host")
-        .command(["sleep", "1000"])
-        .resources(ResourceLimits::default().disk(16))
-        .security(SecurityOptions::default().read_only(false).user("0:0"))
+    fixture::config(["sleep", "1000"])
 }
 
 /// Runs a script in a container.

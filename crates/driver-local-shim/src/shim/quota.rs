@@ -9,13 +9,13 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use driver_local_shim::{PROJECTS, QuotaChange, QuotaTask, Report, Stage};
+use driver_local_shim::{PROJECTS, QuotaChange, QuotaTask, Stage};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use crate::failure::{At, Failure, Result};
-use crate::run::tell;
+use crate::run::tell_end;
 use crate::sys;
 
 /// How many ids are tried: far more than there are containers that begin with the same digits.
@@ -30,14 +30,7 @@ const TRIED_BYTES: usize = 1 << 20;
 
 /// Does it, and tells.
 pub(crate) fn quota(task: &QuotaTask, driver: &OwnedFd) -> ExitCode {
-    let report = match changed(task) {
-        Ok(()) => Report::Ready,
-        Err(failure) => failure.into(),
-    };
-    match (tell(driver, &report), report) {
-        (Ok(()), Report::Ready) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    tell_end(driver, changed(task))
 }
 
 fn changed(task: &QuotaTask) -> Result<()> {

@@ -3,23 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use driver_local_shim::{RemoveTask, Report, Stage, remove_all};
+use driver_local_shim::{RemoveTask, Stage, remove_all};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::failure::{At, Result};
-use crate::run::tell;
+use crate::run::tell_end;
 use crate::userns;
 
 /// Removes it, and tells.
 pub(crate) fn remove(task: &RemoveTask, driver: &OwnedFd) -> ExitCode {
-    let report = match removed(task) {
-        Ok(()) => Report::Ready,
-        Err(failure) => failure.into(),
-    };
-    match (tell(driver, &report), report) {
-        (Ok(()), Report::Ready) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    tell_end(driver, removed(task))
 }
 
 fn removed(task: &RemoveTask) -> Result<()> {

@@ -74,6 +74,18 @@ pub(crate) fn tell(driver: &OwnedFd, report: &Report) -> io::Result<()> {
     socket.write_all(&encode(report))
 }
 
+/// Tells how a task ended that has nothing more to say.
+pub(crate) fn tell_end(driver: &OwnedFd, done: Result<()>) -> ExitCode {
+    let report = match done {
+        Ok(()) => Report::Ready,
+        Err(failure) => failure.into(),
+    };
+    match (tell(driver, &report), report) {
+        (Ok(()), Report::Ready) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
 fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<(Supervisor, Report)> {
     let directory = Directory::open(&task.directory)?;
     match make(&task, &directory, driver, prepared) {
@@ -224,7 +236,7 @@ fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, Owned
 }
 
 /// The mount namespace of a container. Absent where this process may not hold it.
-pub(crate) fn mounts(init: &Child) -> Option<OwnedFd> {
+fn mounts(init: &Child) -> Option<OwnedFd> {
     let path = format!("/proc/{}/ns/mnt", init.pid.as_raw_nonzero());
     openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
