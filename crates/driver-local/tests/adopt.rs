@@ -61,6 +61,12 @@ impl Fixture {
         until("the shim is gone", || !is_alive(shim)).await;
     }
 
+    /// A container that runs until it is ended.
+    async fn sleeping(&self) -> String {
+        let config = self.config("sleep 1000");
+        self.driver.run_container(&config).await.unwrap().id
+    }
+
     async fn end(self, id: &str) {
         self.driver.force_remove(id).await.unwrap();
         self.driver.shutdown(ShutdownMode::Leave).await.unwrap();
@@ -187,12 +193,7 @@ async fn a_removal_by_force_that_was_begun_is_finished() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let id = fixture
-        .driver
-        .run_container(&fixture.config("sleep 1000"))
-        .await
-        .unwrap()
-        .id;
+    let id = fixture.sleeping().await;
     let journal = fixture.dir(&id).join("journal");
     let mut journal = fs::OpenOptions::new().append(true).open(journal).unwrap();
     writeln!(journal, r#"{{"killing":{{"run":0,"at":1}}}}"#).unwrap();
@@ -243,12 +244,7 @@ async fn what_a_killed_snapshot_froze_goes_on() {
     let Some(fixture) = Fixture::new().await else {
         return;
     };
-    let id = fixture
-        .driver
-        .run_container(&fixture.config("sleep 1000"))
-        .await
-        .unwrap()
-        .id;
+    let id = fixture.sleeping().await;
     let freezers = [
         ("/sys/fs/cgroup/freezer/driver-local", "freezer.state", "FROZEN"),
         ("/sys/fs/cgroup/driver-local", "cgroup.freeze", "1"),
