@@ -35,4 +35,6 @@ pub use sandbox::{
     Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UserNamespace,
     Writable,
 };
-pub use task::{AdoptTask, ExecTask, HoldTask, LogPolicy, RemoveTask, Report, RunTask, Stage, Task};
+pub use task::{
+    AdoptTask, ExecTask, HoldTask, LogPolicy, RemoveTask, Report, RunCgroups, RunTask, Stage, Task,
+};

@@ -7,7 +7,7 @@ use crate::{Cgroup, Process, QuotaTask, Sandbox, UserNamespace};
 /// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
-    /// Make a container and watch its run to the end. One byte more follows, of any value, when its cgroups have been made.
+    /// Make a container and watch its run to the end. One byte more follows when its cgroups are there: [`RunCgroups`].
     Run(Box<RunTask>),
     /// Run a process in a container, as the exec guard. After [`Report::Ready`] the socket speaks the guard's protocol
     /// (`driver-exec-guard`).
@@ -26,9 +26,21 @@ pub enum Task {
     /// Make ahead of a run what no config changes: its namespaces, with /proc, /sys and /dev. Unless the socket is closed, one
     /// [`Task::Run`] follows.
     Prepare {
+        /// The cgroups to be in already, of version 1. Removed by the shim where no run comes.
+        cgroups: Vec<Cgroup>,
         /// The size of /dev/shm in bytes. A run with another is not served.
         shm_bytes: u64,
     },
+}
+
+/// What became of the cgroups of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RunCgroups {
+    /// They were made, and are to be joined.
+    Made = 1,
+    /// They are those of [`Task::Prepare`], which have the names of the container's now.
+    Taken = 2,
 }
 
 /// A run of a container.

@@ -5,9 +5,11 @@
 mod common;
 
 use std::fs;
+use std::net::Shutdown;
+use std::path::Path;
 
 use common::{Place, Shim, skipped, until};
-use driver_local_shim::{Report, Task};
+use driver_local_shim::{Cgroup, Report, Task};
 use rstest::rstest;
 
 /// The one child of the shim.
@@ -49,7 +51,10 @@ fn it_becomes_the_container(#[case] writable: bool) {
         unprepared.run(task).out
     };
     let shm_bytes = task.sandbox.shm_bytes;
-    let shim = Shim::idle().with(&Task::Prepare { shm_bytes });
+    let shim = Shim::idle().with(&Task::Prepare {
+        shm_bytes,
+        cgroups: Vec::new(),
+    });
     let ahead = ahead(&shim);
     let mut shim = shim.with(&Task::Run(Box::new(task)));
     match shim.report() {
@@ -62,6 +67,98 @@ fn it_becomes_the_container(#[case] writable: bool) {
     place.nothing_left();
 }
 
+/// Groups of version 1 in which a process waits, and what they are to be called. Nothing where the host has none.
+fn groups(place: &mut Place) -> Option<(Vec<Cgroup>, Vec<Cgroup>)> {
+    let made = ["memory", "pids"].map(|name| place.cgroup(name));
+    let prepared: Vec<_> = made.into_iter().collect::<Option<_>>()?;
+    let taken = prepared.iter().map(|group| match group {
+        Cgroup::V1(path) => Cgroup::V1(format!("{path}-taken")),
+        Cgroup::V2(_) => unreachable!("of version 1"),
+    });
+    Some((prepared.clone(), taken.collect()))
+}
+
+fn path(cgroup: &Cgroup) -> &Path {
+    match cgroup {
+        Cgroup::V1(path) | Cgroup::V2(path) => Path::new(path),
+    }
+}
+
+/// The container is in the groups that it was made in, by the name that they have now.
+#[test]
+fn its_groups_become_the_containers() {
+    if skipped() {
+        return;
+    }
+    let mut place = Place::new();
+    let Some((prepared, taken)) = groups(&mut place) else {
+        return;
+    };
+    let mut task = place.script("cat /proc/self/cgroup; read line");
+    task.stdin = true;
+    task.cgroups = taken.clone();
+    let shim = Shim::idle().with(&Task::Prepare {
+        cgroups: prepared.clone(),
+        shm_bytes: task.sandbox.shm_bytes,
+    });
+    let ahead = ahead(&shim);
+    let tasks = |group: &Cgroup| fs::read_to_string(path(group).join("tasks")).unwrap();
+    let expected = format!("{ahead}\n");
+    until("it is in them", || {
+        prepared.iter().all(|group| tasks(group) == expected)
+    });
+    for (old, new) in prepared.iter().zip(&taken) {
+        fs::rename(path(old), path(new)).unwrap();
+    }
+    let mut shim = shim.with_taken(task);
+    match shim.report() {
+        Report::Started { init_pid, .. } => assert_eq!(init_pid, ahead),
+        other => panic!("{other:?}"),
+    }
+    assert!(taken.iter().all(|group| tasks(group).starts_with(&expected)));
+    driver_local_shim::close_stdin(&place.directory()).unwrap();
+    let ended = place.end(shim);
+    for name in ["memory", "pids"] {
+        assert!(ended.out.contains(&format!(":{name}:/\n")), "{ended:?}");
+    }
+    assert!(taken.iter().all(|group| !path(group).exists()));
+    place.nothing_left();
+}
+
+/// Without a run nothing stays of them.
+#[rstest]
+#[case::driver_gone(false)]
+#[case::run_failed(true)]
+fn its_groups_end_with_it(#[case] runs: bool) {
+    if skipped() {
+        return;
+    }
+    let mut place = Place::new();
+    let Some((prepared, taken)) = groups(&mut place) else {
+        return;
+    };
+    let shim = Shim::idle().with(&Task::Prepare {
+        cgroups: prepared.clone(),
+        shm_bytes: 4096,
+    });
+    ahead(&shim);
+    let mut shim = if runs {
+        let mut task = place.script("true");
+        task.sandbox.shm_bytes = 4096;
+        task.process.argv = vec!["/missing".to_owned()];
+        // The driver was killed before it gave them their name.
+        task.cgroups = taken;
+        let mut shim = shim.with_taken(task);
+        assert!(matches!(shim.report(), Report::Failed { .. }));
+        shim
+    } else {
+        shim
+    };
+    shim.socket.shutdown(Shutdown::Both).unwrap();
+    shim.child.wait().unwrap();
+    assert!(prepared.iter().all(|group| !path(group).exists()));
+}
+
 /// A run that it does not fit is made by another process.
 #[test]
 fn another_takes_its_place_where_it_does_not_fit() {
@@ -70,7 +167,10 @@ fn another_takes_its_place_where_it_does_not_fit() {
     }
     let place = Place::new();
     let task = place.script("df /dev/shm | tail -n 1 | grep -c 1024");
-    let shim = Shim::idle().with(&Task::Prepare { shm_bytes: 4096 });
+    let shim = Shim::idle().with(&Task::Prepare {
+        shm_bytes: 4096,
+        cgroups: Vec::new(),
+    });
     let ahead = ahead(&shim);
     let mut shim = shim.with(&Task::Run(Box::new(task)));
     match shim.report() {

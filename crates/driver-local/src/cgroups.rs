@@ -4,6 +4,7 @@
 //! that a sweep needs nothing else.
 
 mod detect;
+mod devices;
 mod files;
 mod stats;
 #[cfg(test)]
@@ -22,6 +23,8 @@ pub(crate) use v2::V2;
 
 /// The directory of this driver below the parent.
 const OWN: &str = "driver-local";
+/// How groups are called that no container has yet.
+const PREPARED: &str = ".prepared-";
 /// The period over which cpu time is counted, in microseconds: the kernel's default.
 const PERIOD_US: u64 = 100_000;
 /// The least quota that the kernel takes, in microseconds.
@@ -39,6 +42,14 @@ pub(crate) enum Cgroups {
         /// Why not, with the way out.
         reason: String,
     },
+}
+
+/// Groups that wait for a container. Those of a process that was killed are removed by the next that looks for cgroups.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    name: String,
+    /// For a process that is to be in them already.
+    pub(crate) groups: Vec<Cgroup>,
 }
 
 /// How the limits are held.
@@ -109,6 +120,39 @@ impl Cgroups {
             // The first error is the one to tell; what stays is swept by `recover`.
             let _ = self.remove(id);
         })
+    }
+
+    /// Makes groups for a container that is yet to come, if that is of use: with version 2 a process would have to be moved
+    /// into them, which waits for all processors.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel.
+    pub(crate) fn prepare(&self) -> io::Result<Option<Prepared>> {
+        let Self::V1(v1) = self else { return Ok(None) };
+        let name = format!("{PREPARED}{}", &crate::id::random()?[..16]);
+        let groups = v1.prepare(&name)?;
+        Ok(Some(Prepared { name, groups }))
+    }
+
+    /// As [`create`](Self::create), of groups that were prepared if those can be had. Gives whether they were: then who is in
+    /// them is in the container's.
+    ///
+    /// # Errors
+    ///
+    /// As of [`create`](Self::create).
+    pub(crate) fn create_of(
+        &self,
+        prepared: Option<&Prepared>,
+        id: &str,
+        limits: &ResourceLimits,
+    ) -> io::Result<bool> {
+        if let (Self::V1(v1), Some(prepared)) = (self, prepared)
+            && v1.take(&prepared.name, id, limits).is_ok()
+        {
+            return Ok(true);
+        }
+        self.create(id, limits).map(|_| false)
     }
 
     /// The groups of a container, for a process that joins it.

@@ -13,14 +13,14 @@ use driver_validation::{ValidatedConfig, check_capabilities, check_capacity, val
 use futures_util::TryStreamExt;
 
 use crate::containers::unwritable;
-use crate::core::{Core, blocking, detached};
-use crate::images::{HOST, Locked};
+use crate::core::{Core, blocking};
+use crate::images::HOST;
 use crate::layout::ContainerDir;
 use crate::lock::FileLock;
 use crate::names::Claim;
 use crate::networks::outbound::Outbound;
 use crate::query::describe;
-use crate::spec::{ImageSpec, Spec};
+use crate::spec::Spec;
 use crate::time::now_ms;
 use crate::{etc, id, image_calls, lifecycle};
 
@@ -31,10 +31,50 @@ pub(crate) async fn create_container(
 ) -> Result<ContainerInstance> {
     let config = validate_config(config)?;
     check(core, &config)?;
-    let image = resolve_image(core, &config).await?;
-    let core = Arc::clone(core);
-    let made = detached(async move { make(&core, config, image).await }).await?;
-    Ok(made.claim())
+    let is_pinned = config.image == HOST || config.image_reference()?.is_image_id();
+    let mut pull = config.pull_policy == PullPolicy::Always && !is_pinned;
+    let config = Arc::new(config.into_inner());
+    loop {
+        if pull {
+            let progress = image_calls::pull_image(core, &PullRequest::new(&config.image)).await?;
+            progress.try_for_each(async |_| Ok(())).await?;
+        }
+        // On one thread from end to end, also when the caller goes away.
+        let (core_of_it, config_of_it) = (Arc::clone(core), Arc::clone(&config));
+        match blocking(move || make(&core_of_it, &config_of_it)).await? {
+            Attempt::Made(made) => return Ok(made.claim()),
+            Attempt::Pending(holder) => {
+                until_finished(core, &holder).await?;
+                pull = false;
+            }
+            Attempt::NoImage if pull => return Err(DriverError::image_not_found(&config.image)),
+            Attempt::NoImage => {
+                check_pull(core, &config, is_pinned)?;
+                pull = true;
+            }
+        }
+    }
+}
+
+/// What came of trying to make a container.
+enum Attempt {
+    Made(Box<Unclaimed>),
+    /// The image is not here.
+    NoImage,
+    /// Another call is making one with the same request id.
+    Pending(String),
+}
+
+/// Whether a missing image may be pulled.
+fn check_pull(core: &Core, config: &ContainerConfig, is_pinned: bool) -> Result<()> {
+    let missing = || DriverError::image_not_found(&config.image);
+    if config.pull_policy == PullPolicy::Never {
+        return Err(missing().with_context("pullPolicy", "never"));
+    }
+    if is_pinned || !core.capabilities.supports(Capability::PullImage) {
+        return Err(missing());
+    }
+    Ok(())
 }
 
 /// What can be refused without looking at other objects.
@@ -44,59 +84,17 @@ pub(crate) fn check(core: &Core, config: &ValidatedConfig) -> Result<()> {
     core.host.require()
 }
 
-/// The image by the pull policy; it is here afterwards.
-async fn resolve_image(core: &Arc<Core>, config: &ValidatedConfig) -> Result<Resolved> {
-    let is_pinned = config.image == HOST || config.image_reference()?.is_image_id();
-    let always = config.pull_policy == PullPolicy::Always && !is_pinned;
-    if !always && let Some(found) = find_image(core, &config.image).await? {
-        return Ok(found);
-    }
-    let missing = || DriverError::image_not_found(&config.image);
-    if config.pull_policy == PullPolicy::Never {
-        return Err(missing().with_context("pullPolicy", "never"));
-    }
-    if is_pinned || !core.capabilities.supports(Capability::PullImage) {
-        return Err(missing());
-    }
-    let progress = image_calls::pull_image(core, &PullRequest::new(&config.image)).await?;
-    progress.try_for_each(async |_| Ok(())).await?;
-    find_image(core, &config.image).await?.ok_or_else(missing)
-}
-
-/// An image that cannot be removed before the container is there.
-struct Resolved {
-    image: ImageSpec,
-    held: Locked,
-}
-
-async fn find_image(core: &Core, reference: &str) -> Result<Option<Resolved>> {
-    let (images, reference) = (Arc::clone(&core.images), reference.to_owned());
-    blocking(move || {
-        let held = images.hold()?;
-        let found = images.resolve(&reference)?;
-        Ok(found.map(|image| Resolved { image, held }))
-    })
-    .await
-}
-
 /// Keeps the container's volumes and its network from being removed before it is there.
-async fn hold_objects(core: &Core, config: &ContainerConfig) -> Result<[Option<FileLock>; 2]> {
+fn hold_objects(core: &Core, config: &ContainerConfig) -> Result<[Option<FileLock>; 2]> {
     let own_network = !matches!(
         config.network.as_str(),
         ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST | ContainerConfig::NETWORK_DEFAULT
     );
     let has_volumes = !config.volumes.is_empty();
-    if !own_network && !has_volumes {
-        return Ok([None, None]);
-    }
-    let (volumes, networks) = (core.volumes.clone(), core.networks.clone());
-    blocking(move || {
-        Ok([
-            has_volumes.then(|| volumes.hold()).transpose()?,
-            own_network.then(|| networks.hold()).transpose()?,
-        ])
-    })
-    .await
+    Ok([
+        has_volumes.then(|| core.volumes.hold()).transpose()?,
+        own_network.then(|| core.networks.hold()).transpose()?,
+    ])
 }
 
 /// The volumes that do not exist, and the host directories that do not.
@@ -150,66 +148,55 @@ fn enforcement(core: &Core, config: &ContainerConfig) -> Enforcement {
     }
 }
 
-async fn make(core: &Arc<Core>, config: ValidatedConfig, resolved: Resolved) -> Result<Unclaimed> {
-    let config = config.into_inner();
-    let _held = hold_objects(core, &config).await?;
-    check_volumes(core, &config)?;
-    check_network(core, &config)?;
-    loop {
-        let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
-        let mut draft = Draft::begin(core, &id)?;
-        if let Some(request_id) = &config.request_id {
-            match core
-                .names
-                .claim_request(request_id, &id)
-                .map_err(|error| unwritable(&error))?
-            {
-                Claim::Won => draft.request_id = Some(request_id.clone()),
-                Claim::Taken(holder) => return same_request(core, &holder, request_id, &config).await,
-                Claim::Pending(holder) => {
-                    drop(draft);
-                    until_finished(core, &holder).await?;
-                    continue;
-                }
-            }
+/// Makes the container, or finds out why not. Blocks.
+fn make(core: &Arc<Core>, config: &ContainerConfig) -> Result<Attempt> {
+    // It cannot be removed before the container is there.
+    let _image = core.images.hold()?;
+    let Some(image) = core.images.resolve(&config.image)? else {
+        return Ok(Attempt::NoImage);
+    };
+    let _objects = hold_objects(core, config)?;
+    check_volumes(core, config)?;
+    check_network(core, config)?;
+    let id = id::random().map_err(|error| DriverError::internal(error.to_string()))?;
+    let mut draft = Draft::begin(core, &id)?;
+    if let Some(request_id) = &config.request_id {
+        let claim = core.names.claim_request(request_id, &id);
+        match claim.map_err(|error| unwritable(&error))? {
+            Claim::Won => draft.request_id = Some(request_id.clone()),
+            Claim::Taken(holder) => return same_request(core, &holder, request_id, config),
+            Claim::Pending(holder) => return Ok(Attempt::Pending(holder)),
         }
-        let name = config
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("openagent-{}", &id[..16]));
-        match core
-            .names
-            .claim_name(&name, &id)
-            .map_err(|error| unwritable(&error))?
-        {
-            Claim::Won => draft.name = Some(name.clone()),
-            Claim::Taken(holder) | Claim::Pending(holder) => {
-                let message = format!("the name `{name}` is taken by container {holder}");
-                return Err(DriverError::container_creation(message).permanent());
-            }
-        }
-        let spec = Spec {
-            enforcement: enforcement(core, &config),
-            id,
-            name,
-            owner: core.owner.to_string(),
-            config,
-            image: resolved.image,
-            created_at: now_ms(),
-        };
-        let made = draft.finish(core, spec).await;
-        drop(resolved.held);
-        return made;
     }
+    let name = config.name.clone();
+    let name = name.unwrap_or_else(|| format!("openagent-{}", &id[..16]));
+    let claim = core.names.claim_name(&name, &id);
+    match claim.map_err(|error| unwritable(&error))? {
+        Claim::Won => draft.name = Some(name.clone()),
+        Claim::Taken(holder) | Claim::Pending(holder) => {
+            let message = format!("the name `{name}` is taken by container {holder}");
+            return Err(DriverError::container_creation(message).permanent());
+        }
+    }
+    let spec = Spec {
+        enforcement: enforcement(core, config),
+        id,
+        name,
+        owner: core.owner.to_string(),
+        config: config.clone(),
+        image,
+        created_at: now_ms(),
+    };
+    draft.finish(core, &spec).map(Box::new).map(Attempt::Made)
 }
 
 /// The container that an earlier call with the same request id made.
-async fn same_request(
+fn same_request(
     core: &Arc<Core>,
     holder: &str,
     request_id: &str,
     config: &ContainerConfig,
-) -> Result<Unclaimed> {
+) -> Result<Attempt> {
     let found = core.containers.find(holder)?;
     if found.spec.config != *config {
         let message = format!("request id `{request_id}` was used with another config");
@@ -218,11 +205,11 @@ async fn same_request(
             Violation::new("/requestId", message).with_hint(hint),
         ]));
     }
-    Ok(Unclaimed {
+    Ok(Attempt::Made(Box::new(Unclaimed {
         core: Arc::clone(core),
         made: Some(describe(core, &found)),
         ours: false,
-    })
+    })))
 }
 
 /// Waits until the maker of an unfinished container is done with it, one way or the other.
@@ -277,23 +264,17 @@ impl Draft {
         }
     }
 
-    async fn finish(mut self, core: &Arc<Core>, spec: Spec) -> Result<Unclaimed> {
-        blocking(move || {
-            self.write(&spec)?;
-            let dir = self.core.layout.container(&spec.id);
-            fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
-            // It is no draft any more, and what it has claimed is its own.
-            drop(self.lock.take());
-            Ok(spec)
-        })
-        .await
-        .and_then(|spec| {
-            let made = core.containers.find(&spec.id)?;
-            Ok(Unclaimed {
-                core: Arc::clone(core),
-                made: Some(describe(core, &made)),
-                ours: true,
-            })
+    fn finish(mut self, core: &Arc<Core>, spec: &Spec) -> Result<Unclaimed> {
+        self.write(spec)?;
+        let dir = core.layout.container(&spec.id);
+        fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
+        // It is no draft any more, and what it has claimed is its own.
+        drop(self.lock.take());
+        let made = core.containers.find(&spec.id)?;
+        Ok(Unclaimed {
+            core: Arc::clone(core),
+            made: Some(describe(core, &made)),
+            ours: true,
         })
     }
 

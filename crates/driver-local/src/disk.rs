@@ -200,10 +200,10 @@ fn mount_tmpfs(path: &Path, bytes: u64) -> io::Result<()> {
 ///
 /// `FILE_SYSTEM_ERROR` where it cannot be repaired or mounted.
 pub(crate) fn ready(dir: &ContainerDir) -> Result<()> {
-    let (image, path) = (dir.disk_image(), dir.disk());
-    if !image.exists() || is_mounted(&path) {
+    if is_ready(dir) {
         return Ok(());
     }
+    let (image, path) = (dir.disk_image(), dir.disk());
     let mounted = loop_image::check(&image).and_then(|()| loop_image::mount(&image, &path));
     mounted.map_err(|error| {
         let image = image.display();
@@ -211,6 +211,11 @@ pub(crate) fn ready(dir: &ContainerDir) -> Result<()> {
             "the writable layer {image} cannot be mounted again: {error}"
         ))
     })
+}
+
+/// Whether it needs no mount, or has it.
+pub(crate) fn is_ready(dir: &ContainerDir) -> bool {
+    !dir.disk_image().exists() || is_mounted(&dir.disk())
 }
 
 /// The bytes written to a writable layer, where they are limited. Of a directory with a quota the kernel tells that.

@@ -154,7 +154,8 @@ mod tests {
         let (mut theirs, socket) = UnixStream::pair().unwrap();
         theirs.write_all(&wire).await.unwrap();
         drop(theirs);
-        begin(ShimProcess { socket }, "box", &spec(), ended).await
+        let cgroups = None;
+        begin(ShimProcess { socket, cgroups }, "box", &spec(), ended).await
     }
 
     fn spec() -> ExecSpec {

@@ -11,6 +11,7 @@ use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, Se
 use crate::container::Container;
 use crate::core::Core;
 use crate::journal::Run;
+use crate::mountpoints;
 use crate::seccomp;
 use crate::spec::Spec;
 
@@ -88,6 +89,7 @@ pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
 pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     let Container { spec, dir, .. } = container;
     let config = &spec.config;
+    let layers = spec.image.layers.iter().cloned();
     let writable = (!config.security.read_only).then(|| Writable {
         upper: text(&dir.disk().join("upper")),
         work: text(&dir.disk().join("work")),
@@ -97,7 +99,7 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
         source: MountSource::Bind(path.clone()),
         read_only: true,
     });
-    let etc = ["hosts", "hostname", "resolv.conf"].map(|name| Mount {
+    let etc = mountpoints::ETC.map(|name| Mount {
         target: format!("/etc/{name}"),
         source: MountSource::Bind(text(&dir.etc().join(name))),
         read_only: config.security.read_only,
@@ -126,7 +128,7 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
         network: network_namespace(config),
         user: core.rootless.as_ref().map(|rootless| rootless.namespace.clone()),
         root: Root {
-            lower: spec.image.layers.clone(),
+            lower: layers.chain([text(&core.layout.mountpoints())]).collect(),
             writable,
         },
         mounts,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::lock::FileLock;
+use crate::mountpoints;
 use crate::remover::Remover;
 
 /// The paths of a state directory.
@@ -69,6 +70,7 @@ impl Layout {
         ] {
             private(&directory)?;
         }
+        mountpoints::make(&self.mountpoints())?;
         let version = self.root.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found == Self::VERSION => Ok(()),
@@ -114,6 +116,11 @@ impl Layout {
     /// Empty file systems, from which loop images are copied.
     pub(crate) fn templates(&self) -> PathBuf {
         self.root.join("templates")
+    }
+
+    /// The lowest layer of every root.
+    pub(crate) fn mountpoints(&self) -> PathBuf {
+        self.root.join("mountpoints")
     }
 
     /// What is being deleted.

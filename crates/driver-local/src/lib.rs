@@ -47,6 +47,7 @@ mod lifecycle;
 mod lock;
 mod logs;
 mod lost;
+mod mountpoints;
 mod names;
 mod networks;
 mod object_calls;

@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver_local_shim::Report;
+use driver_local_shim::{Report, RunCgroups};
 use driver_types::{
-    Action, ContainerConfig, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions,
-    Transition,
+    Action, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions, Transition,
 };
 
 use crate::cgroups::Cgroups;
@@ -17,7 +16,7 @@ use crate::core::{Core, Turn, blocking, detached};
 use crate::journal::Record;
 use crate::layout::ContainerDir;
 use crate::networks::Networks;
-use crate::networks::members::Membership;
+use crate::networks::members::{Membership, is_member};
 use crate::shim::{self, ShimProcess, Waiting};
 use crate::time::now_ms;
 use crate::{disk, exec_calls, launch, lost, process, trash};
@@ -95,7 +94,7 @@ pub(crate) fn prepare(core: &Arc<Core>) {
         let Some(core) = core.upgrade().filter(|core| !core.is_shut_down()) else {
             return;
         };
-        if let Err(error) = core.shim.prepare(wanted).await {
+        if let Err(error) = core.shim.prepare(wanted, &core.cgroups).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
         }
         // Meanwhile: nobody would take them.
@@ -113,17 +112,25 @@ pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
         .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
 }
 
+/// Makes its writable layer and its place in the network ready. Most have nothing to wait for.
+async fn make_ready(core: &Core, container: &Container) -> Result<Option<Membership>> {
+    if !is_member(&container.spec.config) && disk::is_ready(&container.dir) {
+        return Ok(None);
+    }
+    let (networks, joining) = (core.networks.clone(), container.clone());
+    blocking(move || {
+        disk::ready(&joining.dir)?;
+        networks.join(&joining)
+    })
+    .await
+}
+
 /// Begins a run, and returns its shim.
 async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProcess> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
-    let (networks, joining) = (core.networks.clone(), container.clone());
     // The namespace lives by this until it has a process.
-    let member = blocking(move || {
-        disk::ready(&joining.dir)?;
-        networks.join(&joining)
-    })
-    .await?;
+    let member = make_ready(core, container).await?;
     if let Some(member) = &member {
         let record = Record::Network {
             run,
@@ -137,11 +144,21 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
     let task = launch::run_task(core, container, run, core.cgroups.of(id), network);
     let spawned = core.shim.run(task).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
-    // While the shim makes the root.
-    core.cgroups
-        .create(id, &limits)
-        .map_err(|error| DriverError::container_start(id, format!("its cgroups cannot be made: {error}")))?;
-    process.go_on().await.map_err(|error| shim::lost(&error))?;
+    // While the shim makes the root, on another processor if there is one.
+    let (cgroups, prepared, of) = (core.cgroups.clone(), process.cgroups.take(), id.to_owned());
+    let made = blocking(move || {
+        let taken = cgroups
+            .create_of(prepared.as_ref(), &of, &limits)
+            .map_err(|error| {
+                DriverError::container_start(&of, format!("its cgroups cannot be made: {error}"))
+            })?;
+        Ok(match taken {
+            true => RunCgroups::Taken,
+            false => RunCgroups::Made,
+        })
+    })
+    .await?;
+    process.go_on(made).await.map_err(|error| shim::lost(&error))?;
     match process.report().await {
         Ok(Report::Started { .. }) => Ok(process),
         Ok(Report::Failed {
@@ -162,23 +179,15 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
 
 /// Takes a container out of its network. One without a bridge goes with the run.
 pub(crate) fn leave(core: &Core, container: &Container) -> io::Result<()> {
-    if core.rootless.is_some() {
-        return Ok(());
-    }
-    match container.spec.config.network.as_str() {
-        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST => Ok(()),
-        _ => Networks::leave(container.dir.path()),
+    match core.rootless.is_none() && is_member(&container.spec.config) {
+        true => Networks::leave(container.dir.path()),
+        false => Ok(()),
     }
 }
 
 /// Takes a container out of its network when its run has ended by itself. Ends with the driver.
 pub(crate) fn leave_at_end(core: &Arc<Core>, container: &Container) {
-    let network = container.spec.config.network.as_str();
-    let has_none = matches!(
-        network,
-        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
-    );
-    if has_none || core.rootless.is_some() {
+    if !is_member(&container.spec.config) || core.rootless.is_some() {
         return;
     }
     let Some(number) = container.live().map(|run| run.number) else {

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use driver_local_shim::{MAX_MESSAGE, Report, RunTask, Task};
+use driver_local_shim::{MAX_MESSAGE, Report, RunCgroups, RunTask, Task};
 use driver_types::DriverError;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+use crate::cgroups::{Cgroups, Prepared};
 use crate::launch::SHM_BYTES;
 
 include!(concat!(env!("OUT_DIR"), "/shim.rs"));
@@ -48,6 +49,8 @@ pub(crate) struct Waiting {
 pub(crate) struct ShimProcess {
     /// The socket that tasks and reports are on.
     pub(crate) socket: UnixStream,
+    /// The cgroups that its first process is in, where one was prepared.
+    pub(crate) cgroups: Option<Prepared>,
 }
 
 impl Shim {
@@ -155,13 +158,19 @@ impl Shim {
     /// # Errors
     ///
     /// As [`spawn`](Self::spawn).
-    pub(crate) async fn prepare(&self, wanted: Waiting) -> io::Result<()> {
+    pub(crate) async fn prepare(&self, wanted: Waiting, cgroups: &Cgroups) -> io::Result<()> {
         let Ok(_turn) = self.preparing.try_lock() else {
             return Ok(());
         };
         while lock(&self.prepared).len() < wanted.runs {
             let mut process = self.fork().await?;
-            process.give(&Task::Prepare { shm_bytes: SHM_BYTES }).await?;
+            process.cgroups = cgroups.prepare()?;
+            let groups = process.cgroups.as_ref().map(|prepared| prepared.groups.clone());
+            let task = Task::Prepare {
+                shm_bytes: SHM_BYTES,
+                cgroups: groups.unwrap_or_default(),
+            };
+            process.give(&task).await?;
             lock(&self.prepared).push(process);
         }
         while lock(&self.spare).len() < wanted.any {
@@ -198,7 +207,10 @@ impl Shim {
         }
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
-        Ok(ShimProcess { socket })
+        Ok(ShimProcess {
+            socket,
+            cgroups: None,
+        })
     }
 }
 
@@ -291,8 +303,8 @@ impl ShimProcess {
     }
 
     /// Tells the shim of a run that its cgroups are there.
-    pub(crate) async fn go_on(&mut self) -> io::Result<()> {
-        self.socket.write_all(&[1]).await
+    pub(crate) async fn go_on(&mut self, cgroups: RunCgroups) -> io::Result<()> {
+        self.socket.write_all(&[cgroups as u8]).await
     }
 
     /// Whether the process lives and has nothing to say.

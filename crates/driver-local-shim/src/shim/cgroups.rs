@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use driver_local_shim::{Cgroup, Stage};
+use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -56,6 +57,13 @@ impl Joinable {
     /// For the clone of the process.
     pub(crate) fn directory(&self) -> Option<BorrowedFd<'_>> {
         self.directory.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What runs in the container is charged to it from here on. Then the namespace, whose root is the cgroup that this
+    /// process is in.
+    pub(crate) fn enter(&self) -> Result<()> {
+        self.join()?;
+        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Namespaces, || "cgroup namespace")
     }
 
     /// Moves this process, which has one thread, into those of version 1.

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{NetworkNamespace, RunTask, Sandbox, Stage};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::process::setsid;
+use rustix::process::{Pid, setsid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::cgroups::Joinable;
@@ -15,7 +15,7 @@ use crate::failure::{At, Failure, Result};
 use crate::process::{self, Bounds, Ids, Stdio};
 use crate::root::{Materials, Root, Skeleton, Terminal};
 use crate::status::Starting;
-use crate::sys::{self, Fork};
+use crate::sys;
 use crate::{init, loopback, routes, userns};
 
 /// The first process of a container, before it has made it.
@@ -23,8 +23,8 @@ pub(crate) struct First<'a> {
     pub(crate) task: &'a RunTask,
     pub(crate) network: Option<OwnedFd>,
     pub(crate) status: Starting,
-    /// What the shim's own score was before it asked to be spared.
-    pub(crate) oom_score_adj: i32,
+    /// What the shim's own score was before it asked to be spared. Absent: so is this process's.
+    pub(crate) oom_score_adj: Option<i32>,
     /// What was made ahead.
     pub(crate) made: Option<Made>,
 }
@@ -38,7 +38,8 @@ pub(crate) struct Made {
 
 /// What it takes over from the shim once its root is made.
 pub(crate) struct Equipment {
-    pub(crate) cgroups: Joinable,
+    /// Absent: this process is in them.
+    pub(crate) cgroups: Option<Joinable>,
     /// Of the main process; with a terminal only stdin and stdout are placeholders until it is opened.
     pub(crate) stdio: Stdio,
     /// Held open by an init, so that streams outlive the shim.
@@ -56,10 +57,8 @@ impl Equipment {
             stderr,
         } = &self.stdio;
         let own = [stdin, stdout, stderr, &self.exit].into_iter();
-        own.chain(&self.held)
-            .chain(&self.cgroups.files)
-            .map(AsFd::as_fd)
-            .collect()
+        let cgroups = self.cgroups.iter().flat_map(|cgroups| &cgroups.files);
+        own.chain(&self.held).chain(cgroups).map(AsFd::as_fd).collect()
     }
 }
 
@@ -79,15 +78,11 @@ impl First<'_> {
     pub(crate) fn run(mut self, equipment: impl FnOnce() -> Result<Equipment>) -> ! {
         let begun = self.make().and_then(|(ids, terminal)| {
             let equipment = equipment()?;
-            equipment.enter_cgroups()?;
+            if let Some(cgroups) = &equipment.cgroups {
+                cgroups.enter()?;
+            }
             let mut begun = Begun {
                 task: self.task,
-                status: self
-                    .status
-                    .0
-                    .try_clone()
-                    .at(Stage::Prepare, || "a socket")
-                    .map(Starting)?,
                 equipment,
                 ids,
                 terminal,
@@ -97,10 +92,7 @@ impl First<'_> {
             Ok(begun)
         });
         match begun {
-            Ok(begun) => {
-                drop(self.status);
-                begun.run()
-            }
+            Ok(begun) => begun.run(self.status),
             Err(failure) => self.status.fail(failure),
         }
     }
@@ -112,7 +104,9 @@ impl First<'_> {
             userns::close()?;
             userns::become_root(user)?;
         }
-        reset_oom_score(self.oom_score_adj);
+        if let Some(score) = self.oom_score_adj {
+            reset_oom_score(score);
+        }
         if let Some(network) = self.network.take() {
             let kind = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(network.as_fd(), kind).at(Stage::Namespaces, || "network namespace")?;
@@ -142,19 +136,9 @@ impl First<'_> {
     }
 }
 
-impl Equipment {
-    /// What runs in the container is charged to it from here on. Then the namespace, whose root is the cgroup that this
-    /// process is in.
-    fn enter_cgroups(&self) -> Result<()> {
-        self.cgroups.join()?;
-        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Namespaces, || "cgroup namespace")
-    }
-}
-
 /// The first process once its container is made.
 struct Begun<'a> {
     task: &'a RunTask,
-    status: Starting,
     equipment: Equipment,
     ids: Ids,
     terminal: Option<Terminal>,
@@ -162,14 +146,18 @@ struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    fn run(self) -> ! {
+    fn run(self, status: Starting) -> ! {
         if !self.task.init {
-            self.become_main();
+            self.become_main(status);
         }
-        match sys::fork(0, None).at(Stage::Exec, || "starting the main process under init") {
-            Ok(Fork::Child) => self.become_main(),
-            Ok(Fork::Parent(main)) => self.become_init(&main),
-            Err(failure) => self.status.fail(failure),
+        let passed = match status.pass() {
+            Ok(passed) => passed,
+            Err((status, failure)) => status.fail(failure),
+        };
+        let main = sys::fork_to_execute(|| self.become_main(passed.take()));
+        match main.at(Stage::Exec, || "starting the main process under init") {
+            Ok(main) => self.become_init(main),
+            Err(failure) => passed.take().fail(failure),
         }
     }
 
@@ -185,7 +173,7 @@ impl Begun<'_> {
         Ok(())
     }
 
-    fn become_main(&self) -> ! {
+    fn become_main(&self, status: Starting) -> ! {
         let terminal = self.terminal.as_ref();
         let confined = || -> Result<()> {
             setsid().at(Stage::Exec, || "session of its own")?;
@@ -194,7 +182,7 @@ impl Begun<'_> {
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
                     .at(Stage::Exec, || "controlling terminal")?;
             }
-            let mut kept = vec![self.status.0.as_fd()];
+            let mut kept = vec![status.0.as_fd()];
             kept.extend(
                 terminal
                     .iter()
@@ -202,20 +190,21 @@ impl Begun<'_> {
             );
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
             process::confine_within(self.bounds, &self.task.process.working_dir, &self.ids)?;
-            self.status.executing(terminal)
+            status.executing(terminal)
         };
         match confined() {
-            Ok(()) => self.status.fail(process::execute(&self.task.process, &self.ids)),
-            Err(failure) => self.status.fail(failure),
+            Ok(()) => status.fail(process::execute(&self.task.process, &self.ids)),
+            Err(failure) => status.fail(failure),
         }
     }
 
-    /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
-    fn become_init(self, main: &sys::Child) -> ! {
+    /// Gives up everything but what an init needs: to wait, to signal, to tell the end. The program runs already: one that
+    /// cannot give up ends, and the program with it.
+    fn become_init(self, main: Pid) -> ! {
         let exit = &self.equipment.exit;
         let confined = || -> Result<()> {
             detach_stdio()?;
-            let mut kept = vec![exit.as_fd(), self.status.0.as_fd()];
+            let mut kept = vec![exit.as_fd()];
             // As long as init has them, a killed shim does not end who writes to them.
             kept.extend(self.equipment.held.iter().map(AsFd::as_fd));
             kept.extend(self.terminal.iter().map(|terminal| terminal.master.as_fd()));
@@ -227,12 +216,10 @@ impl Begun<'_> {
             }
             Ok(())
         };
-        if let Err(failure) = confined() {
-            self.status.fail(failure);
+        match confined() {
+            Ok(()) => init::run(main, exit),
+            Err(_) => sys::end(1),
         }
-        // From here on only the main process holds it, until it executes the program.
-        drop(self.status);
-        init::run(main.pid, exit)
     }
 }
 

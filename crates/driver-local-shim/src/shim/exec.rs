@@ -125,10 +125,7 @@ struct Program<'a> {
 
 impl Start for Program<'_> {
     fn start(&self, _: &[OsString], terminal: bool, streams: Streams) -> io::Result<Pid> {
-        match sys::fork(0, None)? {
-            Fork::Parent(child) => Ok(child.pid),
-            Fork::Child => self.run(terminal, &streams),
-        }
+        sys::fork_to_execute(|| self.run(terminal, &streams))
     }
 }
 
@@ -149,6 +146,6 @@ impl Program<'_> {
             Err(error) => Failure::new(Stage::Exec, error.to_string()),
         };
         eprintln!("{}", failure.message);
-        std::process::exit(failure.exit_code.unwrap_or(126).into())
+        sys::end(failure.exit_code.unwrap_or(126))
     }
 }

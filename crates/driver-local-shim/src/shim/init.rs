@@ -24,7 +24,7 @@ pub(crate) fn run(main: Pid, exit: &OwnedFd) -> ! {
     };
     // The shim may be dead; then the exit code is all that is left.
     let _ = rustix::io::write(exit, &ending.to_bytes());
-    std::process::exit(ending.code.into())
+    sys::end(ending.code)
 }
 
 fn watch(main: Pid, signals: &SignalFd) -> Ending {

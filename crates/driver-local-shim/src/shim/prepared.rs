@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use driver_local_shim::{Cgroup, NetworkNamespace, RunTask, Stage, decode, encode};
 use nix::sched::CloneFlags;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ use crate::failure::{At, Failure, Result};
 use crate::loopback;
 use crate::process::Stdio;
 use crate::root::{Materials, Skeleton};
-use crate::status::Starting;
+use crate::status::{Starting, descriptors};
 use crate::sys::{self, Child, Fork};
 
 /// What the kernel lets go with a message.
@@ -39,16 +39,16 @@ pub(crate) struct Prepared {
     shm_bytes: u64,
 }
 
-/// What begins a container, with the status socket and perhaps a network: the task, the score of a process that the shim's
-/// is not any more, and whether there is a network.
-type Beginning<Task> = (Task, i32, bool);
+/// What begins a container, with the status socket and perhaps a network: the task, and whether there is a network.
+type Beginning<Task> = (Task, bool);
 
-/// How many of the descriptors of its equipment are held streams, and how many are cgroups.
-type Counts = (u8, u8);
+/// How many of the descriptors of its equipment are held streams, and how many are cgroups to join, if there are.
+type Counts = (u8, Option<u8>);
 
 impl Prepared {
     /// Forks the process.
-    pub(crate) fn make(shm_bytes: u64) -> Result<Self> {
+    pub(crate) fn make(shm_bytes: u64, cgroups: &[Cgroup]) -> Result<Self> {
+        let cgroups = Joinable::open(cgroups)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -62,7 +62,7 @@ impl Prepared {
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET;
         match sys::fork(flags.bits(), None).at(Stage::Namespaces, || "the container's namespaces")? {
-            Fork::Child => wait(&theirs, shm_bytes),
+            Fork::Child => wait(&theirs, shm_bytes, cgroups),
             Fork::Parent(child) => Ok(Self {
                 child: Some(child),
                 socket: ours,
@@ -86,17 +86,22 @@ impl Prepared {
     }
 
     /// Lets the process make the container.
-    pub(crate) fn begin(&self, first: &First<'_>, materials: &Materials) -> Result<()> {
-        let message: Beginning<&RunTask> = (first.task, first.oom_score_adj, first.network.is_some());
-        let mut fds = vec![first.status.0.as_fd()];
-        fds.extend(first.network.iter().map(AsFd::as_fd));
+    pub(crate) fn begin(&self, task: &RunTask, status: &Starting, network: Option<&OwnedFd>) -> Result<()> {
+        let materials = Materials::gather(&task.sandbox)?;
+        let message: Beginning<&RunTask> = (task, network.is_some());
+        let mut fds = vec![status.0.as_fd()];
+        fds.extend(network.map(AsFd::as_fd));
         fds.extend(materials.descriptors());
         send(&self.socket, &message, &fds)
     }
 
     /// Lets it start the program.
     pub(crate) fn equip(mut self, equipment: Equipment) -> Result<Child> {
-        let counts: Counts = (equipment.held.len() as u8, equipment.cgroups.files.len() as u8);
+        let cgroups = equipment.cgroups.as_ref();
+        let counts: Counts = (
+            equipment.held.len() as u8,
+            cgroups.map(|cgroups| cgroups.files.len() as u8),
+        );
         send(&self.socket, &counts, &equipment.descriptors())?;
         self.child.take().ok_or_else(gone)
     }
@@ -116,14 +121,14 @@ fn gone() -> Failure {
 }
 
 /// The process's side.
-fn wait(shim: &OwnedFd, shm_bytes: u64) -> ! {
+fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: Joinable) -> ! {
     // What fails here is made for the run by another process, and fails there with its reason.
-    let Ok(skeleton) = make_ahead(shim, shm_bytes) else {
+    let Ok(skeleton) = make_ahead(shim, shm_bytes, cgroups) else {
         std::process::exit(1)
     };
     let ready = rustix::io::write(shim, &[1]).is_ok();
     let begun = ready.then(|| receive::<Beginning<RunTask>>(shim).ok()).flatten();
-    let Some(((task, oom_score_adj, has_network), mut fds)) = begun else {
+    let Some(((task, has_network), mut fds)) = begun else {
         // The shim has ended, or has no use for this process.
         std::process::exit(0)
     };
@@ -138,17 +143,23 @@ fn wait(shim: &OwnedFd, shm_bytes: u64) -> ! {
         task: &task,
         status: Starting(status),
         network,
-        oom_score_adj,
+        // It was made before the shim asked to be spared.
+        oom_score_adj: None,
         made: Some(Made { skeleton, materials }),
     };
     first.run(|| receive_equipment(shim))
 }
 
-fn make_ahead(shim: &OwnedFd, shm_bytes: u64) -> Result<Skeleton> {
-    sys::close_from(3, &[shim.as_fd()]).at(Stage::Prepare, || "closing the shim's descriptors")?;
+fn make_ahead(shim: &OwnedFd, shm_bytes: u64, cgroups: Joinable) -> Result<Skeleton> {
+    let mut kept = vec![shim.as_fd()];
+    kept.extend(cgroups.files.iter().map(AsFd::as_fd));
+    sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")?;
     loopback::up().at(Stage::Namespaces, || "loopback interface")?;
     leave_keyring()?;
-    Skeleton::enter(shm_bytes)
+    let skeleton = Skeleton::enter(shm_bytes)?;
+    // The last: the container is not charged for what was made ahead.
+    cgroups.enter()?;
+    Ok(skeleton)
 }
 
 fn receive_equipment(shim: &OwnedFd) -> Result<Equipment> {
@@ -162,7 +173,10 @@ fn receive_equipment(shim: &OwnedFd) -> Result<Equipment> {
         },
         exit: next()?,
         held: (0..held).map(|_| next()).collect::<Result<_>>()?,
-        cgroups: Joinable::of((0..cgroups).map(|_| next()).collect::<Result<_>>()?),
+        cgroups: match cgroups {
+            Some(cgroups) => Some(Joinable::of((0..cgroups).map(|_| next()).collect::<Result<_>>()?)),
+            None => None,
+        },
     })
 }
 
@@ -188,10 +202,6 @@ fn receive<T: DeserializeOwned>(socket: &OwnedFd) -> io::Result<(T, std::vec::In
     if recvmsg(socket, &mut bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let fds = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let fds: Vec<OwnedFd> = fds.flatten().collect();
+    let fds: Vec<OwnedFd> = descriptors(&mut ancillary).collect();
     Ok((decode(&mut File::from(socket.try_clone()?))?, fds.into_iter()))
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use driver_local_shim::{
-    Cgroup, NetworkNamespace, Report, RunTask, SOCKET, Stage, UserNamespace, encode, record,
+    Cgroup, NetworkNamespace, Report, RunCgroups, RunTask, SOCKET, Stage, UserNamespace, encode, record,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -21,7 +21,6 @@ use crate::helper::Helper;
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
 use crate::prepared::Prepared;
-use crate::root::Materials;
 use crate::server::Server;
 use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
@@ -131,22 +130,14 @@ fn make(
     driver: &OwnedFd,
     prepared: Option<Prepared>,
 ) -> Result<(Begun, Ours, Server, LogWriter)> {
-    let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
     let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
-    let first = First {
-        task,
-        network: open_network(&task.sandbox.network)?,
-        status,
-        oom_score_adj: spare_from_oom(),
-        made: None,
-    };
-    // It makes the root while this process and the driver make the rest.
-    let prepared = prepared.filter(|prepared| prepared.serves(task));
-    // Where that fails the other way is tried, or tells why.
-    let prepared = prepared.and_then(|prepared| {
-        let materials = Materials::gather(&task.sandbox).ok()?;
-        prepared.begin(&first, &materials).is_ok().then_some(prepared)
-    });
+    let network = open_network(&task.sandbox.network)?;
+    // First of all: it makes the root while this process and the driver make the rest. Where that fails the other way is
+    // tried, or tells why.
+    let prepared = prepared
+        .filter(|prepared| prepared.serves(task) && prepared.begin(task, &status, network.as_ref()).is_ok());
+    let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
+    let oom_score_adj = Some(spare_from_oom());
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -154,11 +145,14 @@ fn make(
         shim: mut streams,
     } = Streams::make(directory, task)?;
     let server = Server::new(directory.listen()?);
-    await_cgroups(driver)?;
+    let taken = await_cgroups(driver)? == RunCgroups::Taken;
     let oom = OomWatch::open(&task.cgroups);
     let (exit, their_exit) = exit_channel(directory, task)?;
     let equipment = Equipment {
-        cgroups: Joinable::open(&task.cgroups)?,
+        cgroups: match taken && prepared.is_some() {
+            true => None,
+            false => Some(Joinable::open(&task.cgroups)?),
+        },
         stdio,
         held,
         exit: their_exit,
@@ -166,10 +160,19 @@ fn make(
     let child = match prepared {
         Some(prepared) => {
             // The last end of its is in the other process now.
-            drop(first);
+            drop(status);
             prepared.equip(equipment)?
         }
-        None => clone(first, equipment)?,
+        None => {
+            let first = First {
+                task,
+                network,
+                status,
+                oom_score_adj,
+                made: None,
+            };
+            clone(first, equipment)?
+        }
     };
     let user = task.sandbox.user.as_ref();
     let mapped = user.map_or(Ok(()), |user| {
@@ -216,9 +219,8 @@ fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
         userns::open()?;
     }
     let flags = container::namespace_flags(sandbox).bits();
-    match sys::fork(flags, equipment.cgroups.directory())
-        .at(Stage::Namespaces, || "the container's namespaces")?
-    {
+    let cgroup = equipment.cgroups.as_ref().and_then(Joinable::directory);
+    match sys::fork(flags, cgroup).at(Stage::Namespaces, || "the container's namespaces")? {
         Fork::Child => first.run_with(equipment),
         Fork::Parent(child) => Ok(child),
     }
@@ -242,9 +244,11 @@ fn mounts(init: &Child) -> Option<OwnedFd> {
 }
 
 /// Waits until the driver has made the cgroups.
-fn await_cgroups(driver: &OwnedFd) -> Result<()> {
-    match rustix::io::retry_on_intr(|| rustix::io::read(driver, &mut [0])) {
-        Ok(1) => Ok(()),
+fn await_cgroups(driver: &OwnedFd) -> Result<RunCgroups> {
+    let mut byte = [0];
+    match rustix::io::retry_on_intr(|| rustix::io::read(driver, &mut byte)) {
+        Ok(1) if byte == [RunCgroups::Taken as u8] => Ok(RunCgroups::Taken),
+        Ok(1) => Ok(RunCgroups::Made),
         _ => Err(Failure::new(Stage::Prepare, "the driver is gone")),
     }
 }

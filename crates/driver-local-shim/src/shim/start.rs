@@ -5,14 +5,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use driver_local_shim::{Report, Stage, Task, decode};
+use driver_local_shim::{Cgroup, Report, Stage, Task, decode};
 use nix::sys::signal::SigSet;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 use rustix::thread::set_name;
 
 use crate::prepared::Prepared;
-use crate::{adopt, exec, fork_server, hold, quota, remove, run, sys};
+use crate::{adopt, cgroups, exec, fork_server, hold, quota, remove, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     match harden() {
@@ -47,7 +47,7 @@ fn harden() -> io::Result<OwnedFd> {
 pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
     match next(&driver) {
         Ok(Task::Run(task)) => run::run(*task, driver, None),
-        Ok(Task::Prepare { shm_bytes }) => prepare(driver, shm_bytes),
+        Ok(Task::Prepare { shm_bytes, cgroups }) => prepare(driver, shm_bytes, &cgroups),
         Ok(Task::ForkServer) => fork_server::serve(driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
@@ -63,15 +63,29 @@ fn next(driver: &OwnedFd) -> io::Result<Task> {
 }
 
 /// Waits for a run with a first process.
-fn prepare(driver: OwnedFd, shm_bytes: u64) -> ExitCode {
+fn prepare(driver: OwnedFd, shm_bytes: u64, groups: &[Cgroup]) -> ExitCode {
     // What cannot be made now fails, with its reason, when it is made for the run.
-    let prepared = Prepared::make(shm_bytes).ok();
-    match next(&driver) {
-        Ok(Task::Run(task)) => run::run(*task, driver, prepared),
-        Ok(_) => refuse(&driver, &io::ErrorKind::InvalidInput.into()),
+    let prepared = Prepared::make(shm_bytes, groups).ok();
+    let task = next(&driver);
+    let ended = match task {
+        Ok(Task::Run(task)) => {
+            let ended = run::run(*task, driver, prepared);
+            if ended == ExitCode::SUCCESS {
+                // They were the container's.
+                return ended;
+            }
+            ended
+        }
         // The driver is gone, or has no use for it.
-        Err(_) => ExitCode::SUCCESS,
-    }
+        other => {
+            drop(prepared);
+            other.map_or(ExitCode::SUCCESS, |_| {
+                refuse(&driver, &io::ErrorKind::InvalidInput.into())
+            })
+        }
+    };
+    cgroups::remove(groups);
+    ended
 }
 
 fn refuse(driver: &OwnedFd, error: &io::Error) -> ExitCode {

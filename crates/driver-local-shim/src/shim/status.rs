@@ -12,12 +12,16 @@ use rustix::net::{
 
 use crate::failure::{At, Failure, Result};
 use crate::root::Terminal;
+use crate::sys;
 
 /// The longest message in a report.
 const MAX_MESSAGE: usize = 4000;
 
 /// The end of the container.
 pub(crate) struct Starting(pub(crate) OwnedFd);
+
+/// One that no process has: it waits in a socket for who takes it.
+pub(crate) struct Passed(OwnedFd);
 
 /// The end of the shim.
 pub(crate) struct Watching(pub(crate) OwnedFd);
@@ -68,6 +72,26 @@ impl Starting {
         }
     }
 
+    /// Gives it away to the one process that takes it, which may be a child that this one cannot give anything else to alone.
+    pub(crate) fn pass(self) -> std::result::Result<Passed, (Self, Failure)> {
+        let pass = || -> rustix::io::Result<Passed> {
+            let (near, far) = socketpair(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
+            let own = [self.0.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            ancillary.push(SendAncillaryMessage::ScmRights(&own));
+            sendmsg(&near, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+            Ok(Passed(far))
+        };
+        let passed = pass().at(Stage::Exec, || "the status of the start");
+        passed.map_err(|failure| (self, failure))
+    }
+
     /// Waits for leave to go on.
     pub(crate) fn await_leave(&self) -> Result<()> {
         match rustix::net::recv(&self.0, &mut [0], RecvFlags::empty()) {
@@ -82,8 +106,38 @@ impl Starting {
         failure.message.truncate(cut);
         // A shim that is gone does not matter any more.
         let _ = rustix::net::send(&self.0, &encode(&Report::from(failure)), SendFlags::NOSIGNAL);
-        std::process::exit(1)
+        sys::end(1)
     }
+}
+
+impl Passed {
+    /// Takes it. Without memory for that this process ends, which the shim hears as well.
+    pub(crate) fn take(&self) -> Starting {
+        self.receive().unwrap_or_else(|_| sys::end(1))
+    }
+
+    fn receive(&self) -> io::Result<Starting> {
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        descriptors(&mut ancillary)
+            .next()
+            .map(Starting)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The descriptors that came with a message.
+pub(crate) fn descriptors<'a>(
+    ancillary: &'a mut RecvAncillaryBuffer<'_>,
+) -> impl Iterator<Item = OwnedFd> + 'a {
+    let rights = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    rights.flatten()
 }
 
 impl Watching {
@@ -101,11 +155,7 @@ impl Watching {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let received = recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
-        let mut fds = ancillary.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        });
-        let mut fds = fds.by_ref().flatten();
+        let mut fds = descriptors(&mut ancillary);
         if received == 0 {
             return Ok(Progress::Closed);
         }

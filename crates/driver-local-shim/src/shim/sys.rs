@@ -1,6 +1,7 @@
 //! The system calls that no library wraps, or only for programs with threads: the one module with unsafe code.
 #![allow(unsafe_code)]
 
+use std::convert::Infallible;
 use std::ffi::c_void;
 use std::io;
 use std::mem::size_of;
@@ -18,7 +19,7 @@ use crate::ending::Ending;
 pub(crate) enum Fork {
     /// The process that was there before.
     Parent(Child),
-    /// The new one. It must not return into the code of the parent, but end with `std::process::exit`.
+    /// The new one. It must not return into the code of the parent, but end.
     Child,
 }
 
@@ -92,6 +93,41 @@ pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Resul
         }
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Runs `child` in a new process that shares the memory of this one, which waits until a program is executed or the process
+/// has ended (vfork): nothing is copied. `child` must leave alone what this process goes on to use.
+pub(crate) fn fork_to_execute<F: FnOnce() -> Infallible>(child: F) -> io::Result<Pid> {
+    /// Far more than it takes to get from here to a program.
+    const STACK: usize = 256 << 10;
+    extern "C" fn begin<F: FnOnce() -> Infallible>(child: *mut c_void) -> i32 {
+        // SAFETY: it is the pointer below, to a value that lives until this process has executed or ended, and that nobody
+        // else touches.
+        let child = unsafe { &mut *child.cast::<Option<F>>() }.take();
+        match child.map(|child| child()) {
+            Some(never) => match never {},
+            None => 1,
+        }
+    }
+    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
+    let mut child = Some(child);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is the child's alone, of its alignment, and grows down from its end. This process has one thread, and
+    // it goes on only when the child has done with the memory.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(stack.capacity());
+        libc::clone(begin::<F>, top.cast(), flags, (&raw mut child).cast())
+    };
+    match pid {
+        1.. => Pid::from_raw(pid).ok_or_else(io::Error::last_os_error),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process, past what the C library does at the end: it may share its memory with another.
+pub(crate) fn end(code: u8) -> ! {
+    // SAFETY: nothing of this process is left to go wrong.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// The kernel's `struct pidfd_info`, in its first form.

@@ -320,9 +320,19 @@ impl Shim {
     }
 
     /// Gives it a task. The cgroups of a run are there already.
-    pub fn with(mut self, task: &Task) -> Self {
+    pub fn with(self, task: &Task) -> Self {
+        let made = matches!(task, Task::Run(_)).then_some(RunCgroups::Made as u8);
+        self.send(task, made)
+    }
+
+    /// Likewise a run whose cgroups are those of a process that was made ahead.
+    pub fn with_taken(self, task: RunTask) -> Self {
+        self.send(&Task::Run(Box::new(task)), Some(RunCgroups::Taken as u8))
+    }
+
+    fn send(mut self, task: &Task, cgroups: Option<u8>) -> Self {
         let mut message = encode(task);
-        message.extend(matches!(task, Task::Run(_)).then_some(1));
+        message.extend(cgroups);
         std::io::Write::write_all(&mut self.socket, &message).unwrap();
         self
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Cgroups, OWN, V1, V2, files};
+use super::{Cgroups, OWN, PREPARED, V1, V2, files};
 
 /// How a group is called that only shows whether one can be made.
 const PROBE: &str = ".probe-";
@@ -136,19 +136,22 @@ fn writable(point: &Path) -> Option<PathBuf> {
     let probe = own.join(format!("{PROBE}{}", crate::id::random().ok()?));
     let writable = fs::create_dir(&probe).is_ok();
     if writable {
-        remove_probes(&own);
+        remove_left(&own);
     } else if !is_there {
         let _ = fs::remove_dir(&own);
     }
     writable.then_some(own)
 }
 
-/// Removes this one, and those that killed processes have left. Another driver's does not mind: it is needed no more once it
-/// was made.
-fn remove_probes(own: &Path) {
-    let entries = fs::read_dir(own).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PROBE)) {
-        let _ = fs::remove_dir(entry.path());
+/// Removes the probe, and what killed processes have left. Another driver does not mind: its probe is needed no more once it
+/// was made, prepared groups have a process in them, and without them it makes others.
+fn remove_left(own: &Path) {
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if [PROBE, PREPARED].iter().any(|left| name.starts_with(left)) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
@@ -227,6 +230,7 @@ mod tests {
         let point = tempfile::tempdir().expect("a directory");
         let own = point.path().join(OWN);
         fs::create_dir_all(own.join(format!("{PROBE}left"))).expect("a directory");
+        fs::create_dir(own.join(format!("{PREPARED}left"))).expect("a directory");
         fs::create_dir(own.join("container")).expect("a directory");
         assert_eq!(writable(point.path()), Some(own.clone()));
         let left = fs::read_dir(own).expect("a directory").flatten();

@@ -40,8 +40,16 @@ pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Makes a directory and those above it that are missing.
+/// Makes a group. A repeat does nothing.
 pub(super) fn make(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| named(directory, &error)),
+    }
+}
+
+/// Makes a group and those above it that are missing.
+pub(super) fn make_all(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory).map_err(|error| named(directory, &error))
 }
 

@@ -107,6 +107,52 @@ fn groups_are_made_with_their_limits_changed_and_removed() {
 }
 
 #[test]
+fn prepared_groups_become_a_containers_with_who_is_in_them() {
+    let Some(mut groups) = Groups::make() else { return };
+    let Some(prepared) = groups.cgroups.prepare().unwrap() else {
+        eprintln!("skipped: {} prepares none", groups.cgroups.name());
+        return;
+    };
+    // Those of the test are in the way: then others are made, that is, these are used.
+    let (cgroups, limits) = (groups.cgroups.clone(), groups.limits);
+    assert!(!cgroups.create_of(Some(&prepared), &groups.id, &limits).unwrap());
+    cgroups.remove(&prepared.name).unwrap();
+    cgroups.remove(&groups.id).unwrap();
+
+    let prepared = cgroups.prepare().unwrap().unwrap();
+    let id = std::mem::replace(&mut groups.id, prepared.name.clone());
+    let mut shell = groups.shell("true");
+    assert!(cgroups.create_of(Some(&prepared), &id, &limits).unwrap());
+    groups.id = id;
+    let read = groups.stats();
+    assert_eq!(read.memory.limit_bytes, Some(64 << 20));
+    assert_eq!((read.pids.current, read.pids.limit), (Some(1), Some(20)));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+}
+
+/// With version 1 a container has the harmless devices only, whether its group inherits that or not.
+#[test]
+fn devices_are_the_harmless_ones() {
+    let Some(groups) = Groups::make() else { return };
+    let Some(Cgroup::V1(group)) = groups
+        .cgroups
+        .of(&groups.id)
+        .into_iter()
+        .find(|group| match group {
+            Cgroup::V1(path) => Path::new(path).join("devices.list").exists(),
+            Cgroup::V2(_) => false,
+        })
+    else {
+        eprintln!("skipped: no controller of devices");
+        return;
+    };
+    let list = content(Path::new(&group), "devices.list");
+    assert_eq!(list.lines().next(), Some("c 1:3 rwm"), "{list}");
+    assert_eq!(list.lines().count(), 9, "{list}");
+}
+
+#[test]
 fn what_processes_use_is_counted() {
     let Some(groups) = Groups::make() else { return };
     // A loop in the shell itself is on the processor for longer than a tick.

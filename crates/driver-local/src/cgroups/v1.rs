@@ -1,6 +1,7 @@
 //! Version 1: a directory for each controller.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use driver_local_shim::Cgroup;
 use driver_types::{ContainerStats, ResourceLimits, Support};
 
-use super::{Held, PERIOD_US, Refused, bytes, files, quota_us, stats};
+use super::{Held, Refused, bytes, devices, files, quota_us, stats};
 
 /// How long processes may take to freeze.
 const FREEZE_LIMIT: Duration = Duration::from_secs(10);
@@ -16,28 +17,33 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(10);
 const KILL_FREEZE_LIMIT: Duration = Duration::from_millis(200);
 /// Numbers from here on stand for no limit: the largest one, rounded down to whole pages of any size.
 const UNLIMITED: u64 = (i64::MAX as u64) & !0xf_ffff;
-/// The devices that a container may use (the OCI runtime specification's default devices, and those of terminals).
-const DEVICES: [&str; 9] = [
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
-
 /// The controllers that are mounted and can be written, each with this driver's directory in it.
 #[derive(Clone, Debug)]
 pub(crate) struct V1 {
     controllers: BTreeMap<&'static str, PathBuf>,
+    /// Each of those once: controllers that are mounted together have one. That of memory is the first, which the shim
+    /// looks for.
+    parents: Vec<PathBuf>,
+    /// Whether the kernel limits swap beside memory.
+    limits_swap: bool,
+    /// Whether a group has its rules of devices from the one above.
+    inherits_devices: bool,
 }
 
 impl V1 {
     pub(super) fn new(controllers: BTreeMap<&'static str, PathBuf>) -> Self {
-        Self { controllers }
+        let memory = controllers.get("memory");
+        let mut parents: Vec<PathBuf> = controllers.values().cloned().collect();
+        parents.sort_by_key(|parent| (Some(parent) != memory, parent.clone()));
+        parents.dedup();
+        let devices = controllers.get("devices");
+        Self {
+            limits_swap: memory.is_some_and(|parent| parent.join("memory.memsw.limit_in_bytes").exists()),
+            // Not where containers run that an earlier version has made.
+            inherits_devices: devices.is_none_or(|parent| devices::restrict(parent).is_ok()),
+            parents,
+            controllers,
+        }
     }
 
     pub(super) fn held(&self) -> Held {
@@ -49,7 +55,7 @@ impl V1 {
         };
         Held {
             cpu: of("cpu"),
-            memory: match (of("memory"), self.limits_swap()) {
+            memory: match (of("memory"), self.limits_swap) {
                 (memory, true) => memory,
                 (memory, false) if memory.is_supported() => Support::emulated(
                     "the kernel does not limit swap beside memory; boot it with swapaccount=1",
@@ -62,19 +68,12 @@ impl V1 {
         }
     }
 
-    fn limits_swap(&self) -> bool {
-        let memory = self.controllers.get("memory");
-        memory.is_some_and(|parent| parent.join("memory.memsw.limit_in_bytes").exists())
-    }
-
     fn directory(&self, controller: &str, id: &str) -> Option<PathBuf> {
         Some(self.controllers.get(controller)?.join(id))
     }
 
     pub(super) fn directories(&self, id: &str) -> Vec<PathBuf> {
-        // Controllers that are mounted together have one directory.
-        let parents: BTreeSet<&PathBuf> = self.controllers.values().collect();
-        parents.into_iter().map(|parent| parent.join(id)).collect()
+        self.parents.iter().map(|parent| parent.join(id)).collect()
     }
 
     pub(super) fn groups(&self, id: &str) -> Vec<Cgroup> {
@@ -83,17 +82,53 @@ impl V1 {
     }
 
     pub(super) fn create(&self, id: &str, limits: &ResourceLimits) -> io::Result<Vec<Cgroup>> {
-        for directory in self.directories(id) {
-            files::make(&directory)?;
-        }
+        self.make(id)?;
         self.limit(id, limits, None).map_err(|refused| refused.error)?;
-        if let Some(devices) = self.directory("devices", id) {
-            files::write(&devices, "devices.deny", "a")?;
-            for device in DEVICES {
-                files::write(&devices, "devices.allow", device)?;
-            }
-        }
         Ok(self.groups(id))
+    }
+
+    /// Makes groups that [`take`](Self::take) gives to a container.
+    pub(super) fn prepare(&self, name: &str) -> io::Result<Vec<Cgroup>> {
+        self.make(name)?;
+        Ok(self.groups(name))
+    }
+
+    /// Makes groups that were prepared those of a container: they and who is in them get its name and its limits. Where that
+    /// fails some of them may have its name.
+    pub(super) fn take(&self, prepared: &str, id: &str, limits: &ResourceLimits) -> io::Result<()> {
+        for parent in &self.parents {
+            fs::rename(parent.join(prepared), parent.join(id))?;
+        }
+        self.limit(id, limits, None).map_err(|refused| refused.error)
+    }
+
+    fn make(&self, id: &str) -> io::Result<()> {
+        self.parents
+            .iter()
+            .try_for_each(|parent| self.make_below(parent, id))?;
+        match self.directory("devices", id) {
+            Some(devices) if !self.inherits_devices => devices::restrict(&devices),
+            _ => Ok(()),
+        }
+    }
+
+    fn make_below(&self, parent: &Path, id: &str) -> io::Result<()> {
+        let group = parent.join(id);
+        match files::make(&group) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            made => return made,
+        }
+        // Somebody has removed what was empty.
+        files::make_all(parent)?;
+        if self.inherits_devices
+            && self
+                .controllers
+                .get("devices")
+                .is_some_and(|devices| devices == parent)
+        {
+            devices::restrict(parent)?;
+        }
+        files::make(&group)
     }
 
     /// Sets the limits. `before` are those that hold now, if any do.
@@ -109,9 +144,8 @@ impl V1 {
                 .map_err(Refused::of("/memory"))?;
         }
         if let Some(cpu) = self.directory("cpu", id) {
-            files::write(&cpu, "cpu.cfs_period_us", PERIOD_US)
-                .and_then(|()| files::write(&cpu, "cpu.cfs_quota_us", quota_us(limits.cpu)))
-                .map_err(Refused::of("/cpu"))?;
+            // Of the kernel's own period.
+            files::write(&cpu, "cpu.cfs_quota_us", quota_us(limits.cpu)).map_err(Refused::of("/cpu"))?;
         }
         match self.directory("pids", id) {
             Some(pids) => files::write(&pids, "pids.max", limits.pids).map_err(Refused::of("/pids")),
@@ -122,7 +156,7 @@ impl V1 {
     /// Memory and memory with swap: the second may never be less than the first, so the order depends on the direction.
     fn limit_memory(&self, memory: &Path, bytes: u64, grows: bool) -> io::Result<()> {
         let mut files = vec!["memory.limit_in_bytes"];
-        if self.limits_swap() {
+        if self.limits_swap {
             files.push("memory.memsw.limit_in_bytes");
         }
         if grows {

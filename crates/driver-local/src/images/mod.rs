@@ -18,7 +18,7 @@ use std::io::Read;
 use driver_types::{Image, ImportOptions, Result};
 
 use config::ImageConfig;
-pub(crate) use store::{HOST, ImageStore, Locked};
+pub(crate) use store::{HOST, ImageStore};
 
 impl ImageStore {
     /// Makes an image of the tar of a root file system; gzip and zstd are undone. A repeat of the same content shares the

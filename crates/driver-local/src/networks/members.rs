@@ -46,6 +46,14 @@ pub(super) enum Reach {
     Helper(NetworkHelper),
 }
 
+/// Whether a container is in a network: one with an address, of its own or of others too.
+pub(crate) fn is_member(config: &ContainerConfig) -> bool {
+    !matches!(
+        config.network.as_str(),
+        ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
+    )
+}
+
 impl Networks {
     /// Gives a run its place in its network; `None` where it has none of its own. Blocks.
     ///
@@ -53,13 +61,10 @@ impl Networks {
     ///
     /// `CONTAINER_START_FAILED`, which names a port that is taken.
     pub(crate) fn join(&self, container: &Container) -> Result<Option<Membership>> {
-        let network = container.spec.config.network.as_str();
-        if matches!(
-            network,
-            ContainerConfig::NETWORK_NONE | ContainerConfig::NETWORK_HOST
-        ) {
+        if !is_member(&container.spec.config) {
             return Ok(None);
         }
+        let network = container.spec.config.network.as_str();
         if let Some(outbound) = &self.outbound {
             return outbound.join(container).map(Some);
         }
