@@ -22,6 +22,7 @@ use crate::lock::FileLock;
 use crate::names::Names;
 use crate::networks::Networks;
 use crate::options::LocalOptions;
+use crate::prepare::Load;
 use crate::remover::Remover;
 use crate::rootless::{self, Rootless};
 use crate::shim::Shim;
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     order: KeyedMutex,
     watcher: OnceLock<Watcher>,
     wanted: std::sync::Mutex<Option<UnboundedReceiver<Wanted>>>,
+    pub(crate) load: Load,
     shut_down: AtomicBool,
 }
 
@@ -95,6 +97,7 @@ impl Core {
             order: KeyedMutex::new(),
             watcher: OnceLock::new(),
             wanted: std::sync::Mutex::new(Some(wanted)),
+            load: Load::new(),
             shut_down: AtomicBool::new(false),
         })
     }

@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::core::Core;
 use crate::exec::{self, Inside};
 use crate::healthcheck::CheckedRun;
+use crate::prepare::Start;
 use crate::time::now_ms;
 use crate::{launch, lifecycle, logs, query};
 
@@ -42,9 +43,8 @@ async fn start(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> Result<ProcessHan
         user_namespace: core.rootless.is_some(),
         process: launch::exec_process(&container.spec, spec),
     };
-    let started = exec::start(&core.shim, &container, inside, spec, ended(core, id)).await;
-    lifecycle::prepare(core);
-    started
+    let _under_way = Start::of(core);
+    exec::start(&core.shim, &container, inside, spec, ended(core, id)).await
 }
 
 /// Where all processes have one id, it is that of the container's user.

@@ -53,6 +53,7 @@ mod networks;
 mod object_calls;
 mod options;
 mod plan;
+mod prepare;
 mod process;
 mod query;
 mod ready;

@@ -9,7 +9,6 @@ use driver_types::{
     Action, ContainerStatus, DriverError, RemoveOptions, Result, Signal, StopOptions, Transition,
 };
 
-use crate::cgroups::Cgroups;
 use crate::container::Container;
 use crate::containers::unwritable;
 use crate::core::{Core, Turn, blocking, detached};
@@ -17,7 +16,8 @@ use crate::journal::Record;
 use crate::layout::ContainerDir;
 use crate::networks::Networks;
 use crate::networks::members::{Membership, is_member};
-use crate::shim::{self, ShimProcess, Waiting};
+use crate::prepare::Start;
+use crate::shim::{self, ShimProcess};
 use crate::time::now_ms;
 use crate::{disk, exec_calls, launch, lost, process, trash};
 
@@ -33,6 +33,7 @@ pub(crate) async fn start_container(core: &Arc<Core>, id: &str) -> Result<()> {
         if turn.container.check(Action::Start)? == Transition::NoOp {
             return Ok(());
         }
+        let _under_way = Start::of(&core);
         start(&core, &turn).await
     })
     .await
@@ -66,42 +67,9 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
 /// What follows a start.
 fn begun(core: &Arc<Core>, id: &str) -> Result<()> {
     let started = core.containers.find(id)?;
-    prepare(core);
     exec_calls::begin_checks(core, &started);
     leave_at_end(core, &started);
     Ok(())
-}
-
-/// For so long what was just started has the processors to itself.
-const PREPARE_AFTER: Duration = Duration::from_millis(5);
-
-/// Makes ready for the next start, in a moment.
-pub(crate) fn prepare(core: &Arc<Core>) {
-    let any = core.options.prepared;
-    // With version 2 the shim would not use them.
-    let runs = if matches!(core.cgroups, Cgroups::V2(_)) {
-        0
-    } else {
-        any
-    };
-    let wanted = Waiting { runs, any };
-    if core.shim.is_prepared(wanted) {
-        return;
-    }
-    let core = Arc::downgrade(core);
-    tokio::spawn(async move {
-        tokio::time::sleep(PREPARE_AFTER).await;
-        let Some(core) = core.upgrade().filter(|core| !core.is_shut_down()) else {
-            return;
-        };
-        if let Err(error) = core.shim.prepare(wanted, &core.cgroups).await {
-            tracing::warn!(%error, "no shim can be prepared for the next start");
-        }
-        // Meanwhile: nobody would take them.
-        if core.is_shut_down() {
-            core.shim.rest();
-        }
-    });
 }
 
 /// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.

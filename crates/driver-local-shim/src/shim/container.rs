@@ -1,7 +1,5 @@
 //! The first process of a container: from the clone to the main process.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{NetworkNamespace, RunTask, Sandbox, Stage};
@@ -23,8 +21,6 @@ pub(crate) struct First<'a> {
     pub(crate) task: &'a RunTask,
     pub(crate) network: Option<OwnedFd>,
     pub(crate) status: Starting,
-    /// What the shim's own score was before it asked to be spared. Absent: so is this process's.
-    pub(crate) oom_score_adj: Option<i32>,
     /// What was made ahead.
     pub(crate) made: Option<Made>,
 }
@@ -63,15 +59,11 @@ impl Equipment {
 }
 
 impl First<'_> {
-    /// Likewise [`run`](Self::run), in a copy of the shim.
-    pub(crate) fn run_with(self, equipment: Equipment) -> ! {
-        let mut kept = equipment.descriptors();
-        kept.push(self.status.0.as_fd());
-        kept.extend(self.network.iter().map(AsFd::as_fd));
-        match sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors") {
-            Ok(()) => self.run(|| Ok(equipment)),
-            Err(failure) => self.status.fail(failure),
-        }
+    /// Closes what a copy of the shim has open, but for its own and these.
+    pub(crate) fn close_all_but(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
+        let own = [&self.status.0].into_iter().chain(&self.network);
+        let kept: Vec<_> = kept.iter().copied().chain(own.map(AsFd::as_fd)).collect();
+        sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")
     }
 
     /// Makes the container around this process and becomes its init or main process.
@@ -103,9 +95,6 @@ impl First<'_> {
             self.status.await_leave()?;
             userns::close()?;
             userns::become_root(user)?;
-        }
-        if let Some(score) = self.oom_score_adj {
-            reset_oom_score(score);
         }
         if let Some(network) = self.network.take() {
             let kind = Some(LinkNameSpaceType::Network);
@@ -250,13 +239,6 @@ fn terminal_stdio(terminal: &Terminal) -> Result<Stdio> {
         stdout: copy()?,
         stderr: copy()?,
     })
-}
-
-/// The shim is spared by the kernel when memory is short; the container is not.
-fn reset_oom_score(score: i32) {
-    let file = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
-    // It could not be lowered for the shim either, then.
-    let _ = file.and_then(|mut file| file.write_all(score.to_string().as_bytes()));
 }
 
 /// Processes of a container must not find the keys of whoever started the driver.

@@ -11,6 +11,7 @@ mod ending;
 mod exec;
 mod failure;
 mod fork_server;
+mod forked;
 mod helper;
 mod hold;
 mod init;

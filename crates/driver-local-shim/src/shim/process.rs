@@ -14,7 +14,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::failure::{At, Failure, Result};
 use crate::inside;
-use crate::sys;
 
 pub(crate) use identity::Ids;
 pub(crate) use privileges::{Bounds, bound};
@@ -88,7 +87,6 @@ fn limit_open_files() -> rustix::io::Result<()> {
 
 /// Becomes the program of `process`. Comes back only where that fails.
 pub(crate) fn execute(process: &Process, ids: &Ids) -> Failure {
-    sys::default_signals();
     match SigSet::empty()
         .thread_set_mask()
         .at(Stage::Exec, || "signal mask")

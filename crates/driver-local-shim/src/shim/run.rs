@@ -17,12 +17,13 @@ use crate::clock::{boot_id, now_ms, start_time};
 use crate::container::{self, Equipment, First};
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
+use crate::forked::Forked;
 use crate::helper::Helper;
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
 use crate::prepared::Prepared;
 use crate::server::Server;
-use crate::status::{self, Progress, Watching};
+use crate::status::{self, Progress, Starting, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Child, Fork};
@@ -124,6 +125,46 @@ struct Begun {
     start_time: u64,
 }
 
+/// The first process, or what it takes to make it.
+enum Beginning {
+    Forked {
+        process: Forked,
+        /// Whether it waits in the cgroups of [`RunCgroups::Taken`].
+        in_cgroups: bool,
+    },
+    ToFork {
+        status: Starting,
+        network: Option<OwnedFd>,
+    },
+}
+
+/// Makes the first process, if it can join its cgroups later by itself: it makes the root while this process and the driver
+/// make the rest.
+fn begin_first(task: &RunTask, prepared: Option<Prepared>, status: Starting) -> Result<Beginning> {
+    let network = open_network(&task.sandbox.network)?;
+    let prepared = prepared.and_then(|prepared| prepared.begin(task, &status, network.as_ref()));
+    if let Some(process) = prepared {
+        return Ok(Beginning::Forked {
+            process,
+            in_cgroups: true,
+        });
+    }
+    let begins_in_its_own = task.cgroups.iter().any(|cgroup| matches!(cgroup, Cgroup::V2(_)));
+    if begins_in_its_own || task.sandbox.user.is_some() {
+        return Ok(Beginning::ToFork { status, network });
+    }
+    let first = First {
+        task,
+        network,
+        status,
+        made: None,
+    };
+    Ok(Beginning::Forked {
+        process: Forked::of(first)?,
+        in_cgroups: false,
+    })
+}
+
 fn make(
     task: &RunTask,
     directory: &Directory,
@@ -131,13 +172,8 @@ fn make(
     prepared: Option<Prepared>,
 ) -> Result<(Begun, Ours, Server, LogWriter)> {
     let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
-    let network = open_network(&task.sandbox.network)?;
-    // First of all: it makes the root while this process and the driver make the rest. Where that fails the other way is
-    // tried, or tells why.
-    let prepared = prepared
-        .filter(|prepared| prepared.serves(task) && prepared.begin(task, &status, network.as_ref()).is_ok());
+    let first = begin_first(task, prepared, status)?;
     let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
-    let oom_score_adj = Some(spare_from_oom());
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -148,32 +184,34 @@ fn make(
     let taken = await_cgroups(driver)? == RunCgroups::Taken;
     let oom = OomWatch::open(&task.cgroups);
     let (exit, their_exit) = exit_channel(directory, task)?;
+    let cgroups = match &first {
+        Beginning::Forked { in_cgroups: true, .. } if taken => None,
+        _ => Some(Joinable::open(&task.cgroups)?),
+    };
     let equipment = Equipment {
-        cgroups: match taken && prepared.is_some() {
-            true => None,
-            false => Some(Joinable::open(&task.cgroups)?),
-        },
+        cgroups,
         stdio,
         held,
         exit: their_exit,
     };
-    let child = match prepared {
-        Some(prepared) => {
-            // The last end of its is in the other process now.
-            drop(status);
-            prepared.equip(equipment)?
+    let child = match first {
+        Beginning::Forked { process, .. } => {
+            // One that has failed tells why.
+            let equipped = process.equip(equipment);
+            equipped.map_err(|failure| watching.failure().unwrap_or(failure))?
         }
-        None => {
+        Beginning::ToFork { status, network } => {
             let first = First {
                 task,
                 network,
                 status,
-                oom_score_adj,
                 made: None,
             };
             clone(first, equipment)?
         }
     };
+    // Only now: the container is not spared.
+    spare_from_oom();
     let user = task.sandbox.user.as_ref();
     let mapped = user.map_or(Ok(()), |user| {
         map_users(&child, user, || match &task.sandbox.network {
@@ -212,7 +250,7 @@ fn make(
     }
 }
 
-/// Forks the container's first process into its namespaces.
+/// Forks the container's first process into its namespaces, and into a cgroup of version 2.
 fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
     let sandbox = &first.task.sandbox;
     if sandbox.user.is_some() {
@@ -221,7 +259,10 @@ fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
     let flags = container::namespace_flags(sandbox).bits();
     let cgroup = equipment.cgroups.as_ref().and_then(Joinable::directory);
     match sys::fork(flags, cgroup).at(Stage::Namespaces, || "the container's namespaces")? {
-        Fork::Child => first.run_with(equipment),
+        Fork::Child => {
+            let closed = first.close_all_but(&equipment.descriptors());
+            first.run(|| closed.map(|()| equipment))
+        }
         Fork::Parent(child) => Ok(child),
     }
 }
@@ -294,13 +335,8 @@ fn open_network(network: &NetworkNamespace) -> Result<Option<OwnedFd>> {
     namespace.map(Some).at(Stage::Namespaces, || path.clone())
 }
 
-/// Asks the kernel to spare the shim when memory is short, where that is permitted. Gives what the score was.
-fn spare_from_oom() -> i32 {
-    const PATH: &str = "/proc/self/oom_score_adj";
-    let score = std::fs::read_to_string(PATH)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    let file = OpenOptions::new().write(true).open(PATH);
+/// Asks the kernel to spare the shim when memory is short, where that is permitted.
+fn spare_from_oom() {
+    let file = OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
     let _ = file.and_then(|mut file| file.write_all(b"-999"));
-    score.unwrap_or(0)
 }

@@ -31,8 +31,9 @@ fn harden() -> io::Result<OwnedFd> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     sys::close_from(3, &[])?;
     // Signals for the driver's terminal or process group are not for us; a write to nobody is an error, not an end. All
-    // that is started unblocks them again.
+    // that is started unblocks them again, and has them as they are here: as no program has asked for them to be.
     SigSet::all().thread_block()?;
+    sys::default_signals();
     // The driver may have made us the leader of a session.
     let _ = setsid();
     umask(Mode::from_raw_mode(0o077));

@@ -148,6 +148,14 @@ impl Watching {
             .at(Stage::Namespaces, || "the container's first process")
     }
 
+    /// Why a process has ended that nothing can be given to any more, if it has told.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self.receive() {
+            Ok(Progress::Failed(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
     /// The next packet; waits for it.
     pub(crate) fn receive(&self) -> io::Result<Progress> {
         let mut bytes = vec![0; 2 * MAX_MESSAGE];
