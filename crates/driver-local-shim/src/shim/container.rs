@@ -139,13 +139,16 @@ impl Begun<'_> {
         if !self.task.init {
             self.become_main(status);
         }
+        // Without root nobody can join the namespaces before init has opened them: there it holds up the start.
+        let copy = self.task.sandbox.user.as_ref().map(|_| status.0.try_clone());
+        let held = copy.and_then(std::result::Result::ok);
         let passed = match status.pass() {
             Ok(passed) => passed,
             Err((status, failure)) => status.fail(failure),
         };
         let main = sys::fork_to_execute(|| self.become_main(passed.take()));
         match main.at(Stage::Exec, || "starting the main process under init") {
-            Ok(main) => self.become_init(main),
+            Ok(main) => self.become_init(main, held),
             Err(failure) => passed.take().fail(failure),
         }
     }
@@ -189,11 +192,12 @@ impl Begun<'_> {
 
     /// Gives up everything but what an init needs: to wait, to signal, to tell the end. The program runs already: one that
     /// cannot give up ends, and the program with it.
-    fn become_init(self, main: Pid) -> ! {
+    fn become_init(self, main: Pid, start: Option<OwnedFd>) -> ! {
         let exit = &self.equipment.exit;
         let confined = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![exit.as_fd()];
+            kept.extend(start.iter().map(AsFd::as_fd));
             // As long as init has them, a killed shim does not end who writes to them.
             kept.extend(self.equipment.held.iter().map(AsFd::as_fd));
             kept.extend(self.terminal.iter().map(|terminal| terminal.master.as_fd()));
@@ -206,9 +210,10 @@ impl Begun<'_> {
             Ok(())
         };
         match confined() {
-            Ok(()) => init::run(main, exit),
+            Ok(()) => drop(start),
             Err(_) => sys::end(1),
         }
+        init::run(main, exit)
     }
 }
 

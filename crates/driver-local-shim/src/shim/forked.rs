@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{Stage, decode, encode};
@@ -23,9 +24,12 @@ use crate::sys::{self, Child, Fork};
 /// What the kernel lets go with a message.
 pub(crate) const MOST: usize = 253;
 
-/// The shim's side. Dropped, the process is ended.
+/// A process whose program does not run yet. Dropped, it is ended.
+pub(crate) struct Unbegun(Option<Child>);
+
+/// The shim's side.
 pub(crate) struct Forked {
-    child: Option<Child>,
+    process: Unbegun,
     pub(crate) socket: OwnedFd,
 }
 
@@ -48,7 +52,7 @@ impl Forked {
                 sys::end(1)
             }
             Fork::Parent(child) => Ok(Self {
-                child: Some(child),
+                process: child.into(),
                 socket: ours,
             }),
         }
@@ -64,20 +68,47 @@ impl Forked {
     }
 
     /// Lets it start the program.
-    pub(crate) fn equip(mut self, equipment: Equipment) -> Result<Child> {
+    pub(crate) fn equip(self, equipment: &Equipment) -> Result<Unbegun> {
         let cgroups = equipment.cgroups.as_ref();
         let counts: Counts = (
             equipment.held.len() as u8,
             cgroups.map(|cgroups| cgroups.files.len() as u8),
         );
         send(&self.socket, &counts, &equipment.descriptors())?;
-        self.child.take().ok_or_else(gone)
+        Ok(self.process)
     }
 }
 
-impl Drop for Forked {
+impl From<Child> for Unbegun {
+    fn from(child: Child) -> Self {
+        Self(Some(child))
+    }
+}
+
+impl Deref for Unbegun {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        match &self.0 {
+            Some(child) => child,
+            None => unreachable!("only `keep` takes it"),
+        }
+    }
+}
+
+impl Unbegun {
+    /// Its program runs: nobody ends it.
+    pub(crate) fn keep(mut self) -> Child {
+        match self.0.take() {
+            Some(child) => child,
+            None => unreachable!("`keep` takes it once"),
+        }
+    }
+}
+
+impl Drop for Unbegun {
     fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
+        if let Some(child) = self.0.take() {
             child.kill();
             child.wait();
         }

@@ -10,6 +10,7 @@ mod directory;
 mod ending;
 mod exec;
 mod failure;
+mod first;
 mod fork_server;
 mod forked;
 mod helper;

@@ -14,19 +14,19 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroups::Joinable;
 use crate::clock::{boot_id, now_ms, start_time};
-use crate::container::{self, Equipment, First};
+use crate::container::{self, Equipment};
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
-use crate::forked::Forked;
+use crate::first::FirstProcess;
 use crate::helper::Helper;
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
 use crate::prepared::Prepared;
 use crate::server::Server;
-use crate::status::{self, Progress, Starting, Watching};
+use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
 use crate::supervisor::Supervisor;
-use crate::sys::{self, Child, Fork};
+use crate::sys::Child;
 use crate::userns;
 
 /// The file in which an init tells how the main process ended. It outlives the shim.
@@ -125,46 +125,6 @@ struct Begun {
     start_time: u64,
 }
 
-/// The first process, or what it takes to make it.
-enum Beginning {
-    Forked {
-        process: Forked,
-        /// Whether it waits in the cgroups of [`RunCgroups::Taken`].
-        in_cgroups: bool,
-    },
-    ToFork {
-        status: Starting,
-        network: Option<OwnedFd>,
-    },
-}
-
-/// Makes the first process, if it can join its cgroups later by itself: it makes the root while this process and the driver
-/// make the rest.
-fn begin_first(task: &RunTask, prepared: Option<Prepared>, status: Starting) -> Result<Beginning> {
-    let network = open_network(&task.sandbox.network)?;
-    let prepared = prepared.and_then(|prepared| prepared.begin(task, &status, network.as_ref()));
-    if let Some(process) = prepared {
-        return Ok(Beginning::Forked {
-            process,
-            in_cgroups: true,
-        });
-    }
-    let begins_in_its_own = task.cgroups.iter().any(|cgroup| matches!(cgroup, Cgroup::V2(_)));
-    if begins_in_its_own || task.sandbox.user.is_some() {
-        return Ok(Beginning::ToFork { status, network });
-    }
-    let first = First {
-        task,
-        network,
-        status,
-        made: None,
-    };
-    Ok(Beginning::Forked {
-        process: Forked::of(first)?,
-        in_cgroups: false,
-    })
-}
-
 fn make(
     task: &RunTask,
     directory: &Directory,
@@ -172,7 +132,7 @@ fn make(
     prepared: Option<Prepared>,
 ) -> Result<(Begun, Ours, Server, LogWriter)> {
     let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
-    let first = begin_first(task, prepared, status)?;
+    let first = FirstProcess::begin(task, prepared, status)?;
     let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
@@ -181,90 +141,42 @@ fn make(
         shim: mut streams,
     } = Streams::make(directory, task)?;
     let server = Server::new(directory.listen()?);
-    let taken = await_cgroups(driver)? == RunCgroups::Taken;
+    let cgroups = await_cgroups(driver)?;
     let oom = OomWatch::open(&task.cgroups);
     let (exit, their_exit) = exit_channel(directory, task)?;
-    let cgroups = match &first {
-        Beginning::Forked { in_cgroups: true, .. } if taken => None,
-        _ => Some(Joinable::open(&task.cgroups)?),
-    };
     let equipment = Equipment {
-        cgroups,
+        cgroups: match first.is_in(cgroups) {
+            true => None,
+            false => Some(Joinable::open(&task.cgroups)?),
+        },
         stdio,
         held,
         exit: their_exit,
     };
-    let child = match first {
-        Beginning::Forked { process, .. } => {
-            // One that has failed tells why.
-            let equipped = process.equip(equipment);
-            equipped.map_err(|failure| watching.failure().unwrap_or(failure))?
-        }
-        Beginning::ToFork { status, network } => {
-            let first = First {
-                task,
-                network,
-                status,
-                made: None,
-            };
-            clone(first, equipment)?
-        }
-    };
+    let child = first.equip(task, equipment, &watching)?;
     // Only now: the container is not spared.
     spare_from_oom();
-    let user = task.sandbox.user.as_ref();
-    let mapped = user.map_or(Ok(()), |user| {
+    if let Some(user) = &task.sandbox.user {
         map_users(&child, user, || match &task.sandbox.network {
             NetworkNamespace::Helper(helper) => Helper::begin(helper, &child, directory)?.await_ready(driver),
             _ => Ok(()),
         })?;
-        watching.give_leave()
-    });
-    let begun = mapped
-        .and_then(|()| await_program(&watching, driver))
-        .and_then(|terminal| {
-            if let Some(terminal) = terminal {
-                streams.set_terminal(terminal)?;
-            }
-            let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
-            let pid = child.pid.as_raw_nonzero().get();
-            let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
-            directory.append(&record).at(Stage::Prepare, || "the journal")?;
-            Ok(start_time)
-        });
-    match begun {
-        Ok(start_time) => {
-            let begun = Begun {
-                child,
-                exit,
-                oom,
-                start_time,
-            };
-            Ok((begun, streams, server, log))
-        }
-        Err(failure) => {
-            child.kill();
-            child.wait();
-            Err(failure)
-        }
+        watching.give_leave()?;
     }
-}
-
-/// Forks the container's first process into its namespaces, and into a cgroup of version 2.
-fn clone(first: First<'_>, equipment: Equipment) -> Result<Child> {
-    let sandbox = &first.task.sandbox;
-    if sandbox.user.is_some() {
-        userns::open()?;
+    if let Some(terminal) = await_program(&watching, driver)? {
+        streams.set_terminal(terminal)?;
     }
-    let flags = container::namespace_flags(sandbox).bits();
-    let cgroup = equipment.cgroups.as_ref().and_then(Joinable::directory);
-    match sys::fork(flags, cgroup).at(Stage::Namespaces, || "the container's namespaces")? {
-        Fork::Child => {
-            let closed = first.close_all_but(&equipment.descriptors());
-            first.run(|| closed.map(|()| equipment))
-        }
-        Fork::Parent(child) => Ok(child),
-    }
+    let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
+    let pid = child.pid.as_raw_nonzero().get();
+    let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
+    directory.append(&record).at(Stage::Prepare, || "the journal")?;
+    let begun = Begun {
+        child: child.keep(),
+        exit,
+        oom,
+        start_time,
+    };
+    Ok((begun, streams, server, log))
 }
 
 /// Where an init writes how the main process ended, and where that is read. In a user namespace processes of the container can
@@ -325,14 +237,6 @@ fn await_program(watching: &Watching, driver: &OwnedFd) -> Result<Option<crate::
             Progress::Closed => return executing.ok_or_else(container::died),
         }
     }
-}
-
-fn open_network(network: &NetworkNamespace) -> Result<Option<OwnedFd>> {
-    let NetworkNamespace::Path(path) = network else {
-        return Ok(None);
-    };
-    let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    namespace.map(Some).at(Stage::Namespaces, || path.clone())
 }
 
 /// Asks the kernel to spare the shim when memory is short, where that is permitted.
