@@ -39,8 +39,8 @@ pub use quota::{PROJECTS, QuotaChange, QuotaTask};
 #[cfg(target_os = "linux")]
 pub use remove::{names_in, remove_all};
 pub use sandbox::{
-    Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UserNamespace,
-    Writable,
+    Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UdpPort,
+    UserNamespace, Writable,
 };
 pub use task::{
     AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LogPolicy, RemoveTask, Report, RunTask, Stage, Task,

@@ -23,6 +23,7 @@ mod oom;
 mod prepared;
 mod process;
 mod quota;
+mod relay;
 mod remove;
 mod root;
 mod routes;
