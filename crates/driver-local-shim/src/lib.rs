@@ -43,5 +43,6 @@ pub use sandbox::{
     UserNamespace, Writable,
 };
 pub use task::{
-    AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LogPolicy, RemoveTask, Report, RunTask, Stage, Task,
+    AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LAYER_ROOT, LogPolicy, RemoveTask, Report, RunTask,
+    Stage, Task,
 };

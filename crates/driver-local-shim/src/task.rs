@@ -122,6 +122,9 @@ pub struct RemoveTask {
     pub name: String,
 }
 
+/// The directory with the content of a layer, in that of the layer.
+pub const LAYER_ROOT: &str = "root";
+
 /// Work on files. Only who may act for all their owners can.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileTask {
@@ -134,7 +137,7 @@ pub struct FileTask {
 /// What is done below a root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileWork {
-    /// Unpack the layer of an image.
+    /// Unpack the layer of an image into [`LAYER_ROOT`] of the directory.
     UnpackLayer(Limits),
     /// Unpack into this directory.
     UnpackCopy(String),

@@ -10,7 +10,7 @@ use driver_local_shim::rootfs::Root;
 use driver_local_shim::tarball::{
     Archive, Error, Found, Rights, pack_layer, refuse_kernels, unpack_copy, unpack_layer,
 };
-use driver_local_shim::{FileTask, FileWork, Report, Stage};
+use driver_local_shim::{FileTask, FileWork, LAYER_ROOT, Report, Stage};
 
 use crate::failure::{At, Failure, Result};
 use crate::fork_server::receive;
@@ -40,9 +40,10 @@ fn done(task: &FileTask, driver: &OwnedFd) -> Result<u64> {
     let rights = Rights::Namespace;
     match &task.work {
         FileWork::UnpackLayer(limits) => {
+            let layer = Root::from(root.dir(Path::new(LAYER_ROOT)).map_err(refused)?);
             begin()?;
             let mut archive = Archive::new(tar);
-            let bytes = unpack_layer(&mut archive, &root, limits, rights).map_err(told)?;
+            let bytes = unpack_layer(&mut archive, &layer, limits, rights).map_err(told)?;
             // What is behind the entries is read as well: the driver takes the digest of all.
             archive.finish().map_err(told)?;
             Ok(bytes)

@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
 
 use driver_local_shim::rootfs::Root;
-use driver_local_shim::{IdMap, Limits};
+use driver_local_shim::{IdMap, LAYER_ROOT, Limits};
 use rustix::process::geteuid;
 use tar::{Builder, Header};
 
@@ -40,7 +41,11 @@ impl Fixture {
             by_helpers: false,
         };
         let directory = tempfile::tempdir().unwrap();
-        chown(directory.path(), Some(FIRST), Some(FIRST)).unwrap();
+        let root = directory.path().join(LAYER_ROOT);
+        fs::create_dir(&root).unwrap();
+        for path in [directory.path(), &root] {
+            chown(path, Some(FIRST), Some(FIRST)).unwrap();
+        }
         let shim = Shim::load().unwrap();
         Some(Self {
             directory,
@@ -49,12 +54,17 @@ impl Fixture {
     }
 
     fn root(&self) -> Root {
-        Root::open(self.directory.path()).unwrap()
+        Root::open(&self.path(LAYER_ROOT)).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn unpack(&self, tar: impl Read) -> Result<u64> {
         let work = FileWork::UnpackLayer(Limits::default());
-        self.worker.unpack(self.root(), work).unwrap().feed(tar)
+        let layer = Root::open(self.directory.path()).unwrap();
+        self.worker.unpack(layer, work).unwrap().feed(tar)
     }
 }
 
@@ -77,7 +87,7 @@ fn tar(uid: u32) -> Vec<u8> {
 fn files_are_their_owners_and_come_back_as_they_were() {
     let Some(fixture) = Fixture::new() else { return };
     assert_eq!(fixture.unpack(tar(7).as_slice()).unwrap(), 6);
-    let made = fs::metadata(fixture.directory.path().join("closed")).unwrap();
+    let made = fs::metadata(fixture.path("root/closed")).unwrap();
     assert_eq!((made.uid(), made.gid()), (FIRST + 7, FIRST + 8));
     assert_eq!(made.permissions().mode() & 0o7777, 0o600);
     let mut packed = Vec::new();
@@ -137,11 +147,31 @@ fn what_is_missing_is_told_before_the_first_byte() {
 #[test]
 fn a_reader_that_goes_away_ends_the_packing() {
     let Some(fixture) = Fixture::new() else { return };
-    let large = fs::File::create(fixture.directory.path().join("large")).unwrap();
+    let large = fs::File::create(fixture.path("root/large")).unwrap();
     large.set_len(8 << 20).unwrap();
     let packing = fixture.worker.pack(fixture.root(), FileWork::PackLayer).unwrap();
     let Packing { mut socket, tar } = packing;
     drop(tar);
     let report: Report = decode(&mut socket).unwrap();
     assert!(matches!(report, Report::Failed { errno: _, .. }), "{report:?}");
+}
+
+/// Else a layer could be swept while the shim of a dead driver is at it.
+#[test]
+fn what_is_unpacked_into_is_locked_as_long_as_the_shim_lives() {
+    use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+    let Some(fixture) = Fixture::new() else { return };
+    let directory = || open(fixture.directory.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+    let locked = directory();
+    flock(&locked, FlockOperation::LockExclusive).unwrap();
+    let work = FileWork::UnpackLayer(Limits::default());
+    let Unpacking { mut socket, tar } = fixture.worker.unpack(&locked, work).unwrap();
+    drop(locked);
+    let other = directory();
+    flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap_err();
+    // As where the driver is killed: nothing more comes.
+    drop(tar);
+    let report: Report = decode(&mut socket).unwrap();
+    assert!(matches!(report, Report::Failed { .. }), "{report:?}");
+    flock(&other, FlockOperation::LockExclusive).unwrap();
 }

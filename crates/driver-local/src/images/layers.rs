@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver_local_shim::rootfs::Root;
-use driver_local_shim::{FileWork, Limits};
+use driver_local_shim::{FileWork, LAYER_ROOT, Limits};
 use driver_types::{DriverError, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -30,8 +30,8 @@ struct Facts {
 pub(super) struct Draft {
     path: PathBuf,
     worker: Option<Arc<FileWorker>>,
-    /// Locked as long as a process makes it; the lock of a dead one is free, and the draft is swept.
-    _lock: OwnedFd,
+    /// Its directory, locked as long as a process makes it; the lock of a dead one is free, and the draft is swept.
+    lock: OwnedFd,
 }
 
 impl Drop for Draft {
@@ -59,7 +59,7 @@ impl Draft {
         Ok(Self {
             path,
             worker: store.worker.clone(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -69,7 +69,7 @@ impl Draft {
 
     /// The directory of the layer's content, made on the first call.
     pub(super) fn root(&self) -> io::Result<(PathBuf, Root)> {
-        let path = self.path.join("root");
+        let path = self.path.join(LAYER_ROOT);
         match fs::DirBuilder::new().mode(0o755).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -98,7 +98,8 @@ pub(super) fn make(store: &ImageStore, tar: impl Read, limits: &Limits) -> Resul
     let size = match store.worker() {
         None => unpack_all(&mut tar, &root, limits).map_err(told)?,
         Some(worker) => {
-            let unpacking = worker.unpack(&root, FileWork::UnpackLayer(*limits));
+            // With the lock, as nobody may sweep what is made: the shim may outlive this process by a moment.
+            let unpacking = worker.unpack(&draft.lock, FileWork::UnpackLayer(*limits));
             unpacking.map_err(broken_store)?.feed(&mut tar)?
         }
     };
@@ -124,7 +125,7 @@ impl ImageStore {
 
     /// The directory with the content of a layer.
     pub(super) fn layer_root(&self, digest: &str) -> PathBuf {
-        self.layer(digest).join("root")
+        self.layer(digest).join(LAYER_ROOT)
     }
 
     pub(super) fn layer_size(&self, digest: &str) -> io::Result<u64> {
@@ -199,8 +200,13 @@ impl ImageStore {
             }
         }
         drop(locked);
-        dead.iter()
-            .try_for_each(|(path, _)| remove_directory(path, self.worker()))
+        for (path, _) in &dead {
+            // The shim of a dead process may still be at it.
+            if let Err(error) = remove_directory(path, self.worker()) {
+                tracing::warn!(path = %path.display(), %error, "what a dead process left stays until the next sweep");
+            }
+        }
+        Ok(())
     }
 }
 
