@@ -1,4 +1,5 @@
-//! The messages between `driver-local` and the shim, the small static program that does its container work.
+//! The messages between `driver-local` and the shim, the small static program that does its container work; and the work
+//! on files that both do, each where it has the rights.
 //!
 //! The driver spawns the shim with a Unix stream socket as stdin and sends one [`Task`]. The shim answers with
 //! [`Report`]s. Both are a length (four bytes, big endian) and a `postcard` body. Driver and shim are always of the same
@@ -14,6 +15,7 @@
 
 #[cfg(target_os = "linux")]
 mod attach;
+mod limits;
 pub mod log;
 mod message;
 mod process;
@@ -21,20 +23,26 @@ mod quota;
 pub mod record;
 #[cfg(target_os = "linux")]
 mod remove;
+#[cfg(target_os = "linux")]
+pub mod rootfs;
 mod sandbox;
+#[cfg(target_os = "linux")]
+pub mod tarball;
 mod task;
 
 #[cfg(target_os = "linux")]
 pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
+pub use limits::Limits;
 pub use message::{MAX_MESSAGE, decode, encode};
 pub use process::{Bpf, Identity, Process};
 pub use quota::{PROJECTS, QuotaChange, QuotaTask};
 #[cfg(target_os = "linux")]
 pub use remove::{names_in, remove_all};
 pub use sandbox::{
-    Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UserNamespace,
-    Writable,
+    Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UdpPort,
+    UserNamespace, Writable,
 };
 pub use task::{
-    AdoptTask, ExecTask, HoldTask, LogPolicy, RemoveTask, Report, RunCgroups, RunTask, Stage, Task,
+    AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LAYER_ROOT, LogPolicy, RemoveTask, Report, RunCgroups,
+    RunTask, Stage, Task,
 };

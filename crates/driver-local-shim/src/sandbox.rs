@@ -1,6 +1,6 @@
 //! What surrounds a container's processes.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,21 @@ pub struct NetworkHelper {
     /// Its arguments. In each `{pid}` stands for the pid of the container's first process. It has to write to its
     /// stdin, which is a pipe, when the network is up, and to stay in the foreground.
     pub arguments: Vec<String>,
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// Ports of UDP that are published, which the program has no part in.
+    pub udp_ports: Vec<UdpPort>,
     /// What the container must not reach: addresses and the lengths of their prefixes.
     pub unreachable: Vec<(Ipv4Addr, u8)>,
+}
+
+/// A published port of UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UdpPort {
+    /// Where it is reached.
+    pub host: SocketAddrV4,
+    /// The port in the container.
+    pub container: u16,
 }
 
 impl NetworkNamespace {

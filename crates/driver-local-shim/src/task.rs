@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cgroup, Process, QuotaTask, Sandbox, UserNamespace};
+use crate::{Cgroup, Limits, Process, QuotaTask, Sandbox, UserNamespace};
 
 /// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub enum Task {
     Hold(Box<HoldTask>),
     /// Remove a directory in which are files of the ids of a user namespace.
     Remove(Box<RemoveTask>),
+    /// Pack or unpack files of the ids of a user namespace. Two bytes follow, each with a descriptor: the root directory, and
+    /// the end of a pipe that the tar is written to or read from.
+    Files(Box<FileTask>),
     /// Hold what is below a directory to a limit, by a project quota of its file system.
     Quota(Box<QuotaTask>),
     /// Go on where the shim of a run was killed: with a container that lives, or with what there is to tell of its end.
@@ -131,6 +134,31 @@ pub struct RemoveTask {
     pub name: String,
 }
 
+/// The directory with the content of a layer, in that of the layer.
+pub const LAYER_ROOT: &str = "root";
+
+/// Work on files. Only who may act for all their owners can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTask {
+    /// The namespace with the ids of the owners.
+    pub user: UserNamespace,
+    /// What is to be done.
+    pub work: FileWork,
+}
+
+/// What is done below a root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileWork {
+    /// Unpack the layer of an image into [`LAYER_ROOT`] of the directory.
+    UnpackLayer(Limits),
+    /// Unpack into this directory.
+    UnpackCopy(String),
+    /// Pack the writable layer of a container.
+    PackLayer,
+    /// Pack what is at this path.
+    PackCopy(String),
+}
+
 /// What the shim answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
@@ -143,14 +171,21 @@ pub enum Report {
         init_start_time: u64,
     },
     /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Adopt: the container had
-    /// ended; its end is in the journal. Remove: nothing is there any more. Quota: it is so.
+    /// ended; its end is in the journal. Remove: nothing is there any more. Quota: it is so. Files: what
+    /// is to be packed, or unpacked into, is there; another report follows at the end.
     Ready,
     /// Hold: the root is there, as the root directory of this process.
     Holding {
         /// The shim's pid in the driver's pid namespace.
         pid: i32,
     },
-    /// Nothing was started, and nothing is left of it but what the driver made.
+    /// Files: it is done.
+    Worked {
+        /// How many bytes the files of an unpacked layer have.
+        bytes: u64,
+    },
+    /// Nothing was started, and nothing is left of it but what the driver made. Of unpacked files, those are left that came
+    /// before.
     Failed {
         /// Where it failed.
         stage: Stage,

@@ -6,13 +6,14 @@
 mod common;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
-use common::{Place, Shim, lacks_busybox, until};
+use common::{Place, Shim, lacks_busybox, skipped, until};
 use driver_local_shim::{
-    IdMap, NetworkHelper, NetworkNamespace, Report, RunTask, Stage, Task, UserNamespace,
+    IdMap, NetworkHelper, NetworkNamespace, Report, RunTask, Stage, Task, UdpPort, UserNamespace,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -57,6 +58,8 @@ fn task(place: &Place, helper: &str, script: &str) -> RunTask {
         arguments: ["sh", "-c", helper, "{pid}", &place.text("container/helper-pid")]
             .map(str::to_owned)
             .to_vec(),
+        address: Ipv4Addr::LOCALHOST,
+        udp_ports: Vec::new(),
         unreachable: vec![
             (Ipv4Addr::new(169, 254, 0, 0), 16),
             (Ipv4Addr::new(192, 0, 2, 1), 32),
@@ -179,4 +182,104 @@ fn what_it_says_later_is_kept_nowhere() {
     assert_eq!(kept.len(), 0);
     kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
     until("the end of the helper", || is_gone(helper));
+}
+
+/// The task with a port of UDP published.
+fn published(place: &Place) -> (RunTask, SocketAddrV4) {
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port());
+    let mut task = task(place, STAYS, "sleep 1000");
+    if let NetworkNamespace::Helper(helper) = &mut task.sandbox.network {
+        helper.udp_ports.push(UdpPort {
+            host,
+            container: 7000,
+        });
+    }
+    (task, host)
+}
+
+/// Sends back what comes to the port of the container, by a thread in its namespace.
+fn echo(init: i32) {
+    let namespace = fs::File::open(format!("/proc/{init}/ns/net")).unwrap();
+    let (ready, begun) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let network = Some(rustix::thread::LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), network).unwrap();
+        let server = UdpSocket::bind("127.0.0.1:7000").unwrap();
+        ready.send(()).unwrap();
+        let mut buffer = [0; 10];
+        while let Ok((count, client)) = server.recv_from(&mut buffer) {
+            server.send_to(&buffer[..count], client).unwrap();
+        }
+    });
+    begun.recv().unwrap();
+}
+
+fn is_answered(client: &UdpSocket) -> bool {
+    let mut buffer = [0; 10];
+    client.send(b"ping").is_ok()
+        && client
+            .recv(&mut buffer)
+            .is_ok_and(|count| &buffer[..count] == b"ping")
+}
+
+#[test]
+fn published_datagrams_come_back_without_a_shim_and_the_port_is_free_after_the_end() {
+    // The server that is put into the container takes root.
+    if skipped() {
+        return;
+    }
+    let place = place();
+    let (task, host) = published(&place);
+    let (mut shim, init) = started(task);
+    echo(init);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client
+        .set_read_timeout(Some(std::time::Duration::from_millis(50)))
+        .unwrap();
+    client.connect(host).unwrap();
+    until("an answer", || is_answered(&client));
+    UdpSocket::bind(host).expect_err("the port is taken");
+    shim.child.kill().unwrap();
+    shim.child.wait().unwrap();
+    until("an answer without a shim", || is_answered(&client));
+    kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    until("a free port", || UdpSocket::bind(host).is_ok());
+}
+
+#[test]
+fn a_published_port_is_free_before_the_end_is_told() {
+    if lacks_busybox() {
+        return;
+    }
+    let place = place();
+    let (task, host) = published(&place);
+    let (shim, init) = started(task);
+    let _ = helper_of(&place);
+    kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    place.end(shim);
+    UdpSocket::bind(host).unwrap();
+    place.nothing_left();
+}
+
+#[test]
+fn a_port_that_is_taken_is_the_failure() {
+    if lacks_busybox() {
+        return;
+    }
+    let place = place();
+    let (task, host) = published(&place);
+    let _taken = UdpSocket::bind(host).unwrap();
+    let mut shim = Shim::idle_as(user()).with(&Task::Run(Box::new(task)));
+    match shim.report() {
+        Report::Failed { message, .. } => {
+            assert!(
+                message.contains(&format!("port {host}/udp is taken")),
+                "{message}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    shim.child.wait().unwrap();
+    place.nothing_left();
 }

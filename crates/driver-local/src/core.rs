@@ -14,6 +14,7 @@ use crate::cgroups::Cgroups;
 use crate::container::Container;
 use crate::containers::{Containers, Wanted, unreadable, unwritable};
 use crate::disk::Disks;
+use crate::file_worker::FileWorker;
 use crate::healthcheck::HealthChecks;
 use crate::host::Host;
 use crate::images::ImageStore;
@@ -23,7 +24,6 @@ use crate::names::Names;
 use crate::networks::Networks;
 use crate::options::LocalOptions;
 use crate::prepare::Load;
-use crate::remover::Remover;
 use crate::rootless::{self, Rootless};
 use crate::shim::Shim;
 use crate::volumes::Volumes;
@@ -68,7 +68,7 @@ impl Core {
         let cgroups = Cgroups::detect().map_err(|error| unreadable(&error))?;
         let rootless = Rootless::look(&shim, &layout);
         let layout = match &rootless {
-            Some(rootless) if rootless.one_id.is_none() => layout.with_remover(Remover {
+            Some(rootless) if rootless.one_id.is_none() => layout.with_file_worker(FileWorker {
                 shim: shim.clone(),
                 user: rootless.namespace.clone(),
             }),

@@ -100,7 +100,7 @@ async fn greet(process: &mut ShimProcess, id: &str) -> Result<Decoder, Failure> 
                 Stage::Prepare | Stage::Namespaces | Stage::Cgroups | Stage::Root => Failure::Other(error),
             })
         }
-        Ok(Report::Started { .. } | Report::Holding { .. }) => {
+        Ok(_) => {
             let error = DriverError::internal("the shim answered another question");
             Err(Failure::OfRequest(error))
         }

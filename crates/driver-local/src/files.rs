@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use driver_local_shim::{HoldTask, Report, Task};
+use driver_local_shim::rootfs::Root;
+use driver_local_shim::{FileWork, HoldTask, Report, Task};
 use driver_types::{ByteStream, ContainerStatus, DriverError, Operation, Result};
 use futures_util::stream;
 use rustix::fs::{Mode, OFlags};
@@ -18,10 +19,9 @@ use tokio::sync::mpsc;
 use crate::DRIVER_NAME;
 use crate::container::Container;
 use crate::core::{Core, Turn, blocking};
-use crate::rootfs::Root;
+use crate::file_worker::{FileWorker, Packing};
 use crate::shim::{self, ShimProcess};
-use crate::tarball::pack::{Found, refuse_kernels};
-use crate::tarball::{Archive, StreamReader, unpack_copy};
+use crate::tarball::{Archive, Found, Rights, StreamReader, refuse_kernels, told, unpack_copy};
 use crate::{disk, launch, process};
 
 /// The pieces of a stream that is read.
@@ -41,14 +41,50 @@ pub(crate) async fn copy_into(core: &Arc<Core>, id: &str, path: &str, archive: B
     let held = hold(core, id).await?;
     let reader = StreamReader::new(archive);
     let path = path.to_owned();
-    blocking(move || unpack(&held.root, &path, reader)).await
+    let worker = core.layout.file_worker().cloned();
+    blocking(move || match worker {
+        None => unpack(&held.root, &path, reader),
+        Some(worker) => unpack_by(&worker, &held.root, &path, reader),
+    })
+    .await
 }
 
 fn unpack(root: &Root, path: &str, archive: impl io::Read) -> Result<()> {
     let directory = Path::new(path);
     let target = root.dir(directory).and_then(refuse_kernels);
     target.map_err(|error| refused(path, &error))?;
-    unpack_copy(&mut Archive::perhaps_empty(archive), root, directory).map_err(|error| described(error, path))
+    let mut archive = Archive::perhaps_empty(archive);
+    let unpacked = unpack_copy(&mut archive, root, directory, Rights::of_this_process());
+    unpacked.map_err(|error| described(told(error), path))
+}
+
+/// The same, with the rights of the container's root.
+fn unpack_by(worker: &FileWorker, root: &Root, path: &str, archive: impl io::Read) -> Result<()> {
+    let unpacking = worker.unpack(root, FileWork::UnpackCopy(path.to_owned()));
+    let fed = unpacking.map_err(|error| refused(path, &error))?.feed(archive);
+    fed.map(drop).map_err(|error| described(error, path))
+}
+
+/// What is to be copied out, and by whom.
+enum Source {
+    Driver(Found),
+    Shim(Packing),
+}
+
+impl Source {
+    fn look(root: &Root, path: &str, worker: Option<&FileWorker>) -> io::Result<Self> {
+        Ok(match worker {
+            None => Self::Driver(Found::look(root, Path::new(path))?),
+            Some(worker) => Self::Shim(worker.pack(root, FileWork::PackCopy(path.to_owned()))?),
+        })
+    }
+
+    fn pack(self, pieces: Pieces) -> io::Result<()> {
+        match self {
+            Self::Driver(found) => found.pack(BufWriter::with_capacity(PIECE, pieces)),
+            Self::Shim(packing) => packing.drain(pieces),
+        }
+    }
 }
 
 /// A file or directory as a tar stream.
@@ -56,21 +92,23 @@ pub(crate) async fn copy_from(core: &Arc<Core>, id: &str, path: &str) -> Result<
     driver_validation::validate_path(path)?;
     let held = hold(core, id).await?;
     let path = path.to_owned();
+    let worker = core.layout.file_worker().cloned();
     // What is missing is told by the call, not by the stream.
-    let (held, found, path) = blocking(move || {
-        let found = Found::look(&held.root, Path::new(&path)).map_err(|error| refused(&path, &error))?;
-        Ok((held, found, path))
+    let (held, source, path) = blocking(move || {
+        let source = Source::look(&held.root, &path, worker.as_deref());
+        let source = source.map_err(|error| refused(&path, &error))?;
+        Ok((held, source, path))
     })
     .await?;
-    Ok(packed(found, path, held))
+    Ok(packed(source, path, held))
 }
 
 /// What was found as a stream. A reader that goes away ends the packing, and with it lets the root go.
-fn packed(found: Found, path: String, held: impl Send + 'static) -> ByteStream {
+fn packed(source: Source, path: String, held: impl Send + 'static) -> ByteStream {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        let packed = found.pack(BufWriter::with_capacity(PIECE, Pieces(sender.clone())));
-        drop((found, held));
+        let packed = source.pack(Pieces(sender.clone()));
+        drop(held);
         if let Err(error) = packed {
             let error = refused(&path, &error)
                 .with_operation(Operation::CopyFrom.name())
@@ -156,9 +194,7 @@ async fn hold_by_shim(core: &Arc<Core>, turn: Turn) -> Result<Held> {
     let pid = match holder.report().await {
         Ok(Report::Holding { pid }) => pid,
         Ok(Report::Failed { message, .. }) => return Err(DriverError::file_system(message)),
-        Ok(Report::Started { .. } | Report::Ready) => {
-            return Err(DriverError::internal("the shim answered another question"));
-        }
+        Ok(_) => return Err(DriverError::internal("the shim answered another question")),
         Err(error) => return Err(shim::lost(&error)),
     };
     let opened = open_root(pid).and_then(|root| match holder.waits() {

@@ -177,17 +177,14 @@ impl Host {
             .with(C::Snapshot, self.snapshots())
     }
 
-    /// A snapshot of a container that runs wants it frozen; and without root not every file can be read.
+    /// A snapshot of a container that runs wants it frozen; and with one id owners are not kept.
     fn snapshots(&self) -> Support {
         let frozen = &self.held.freezer;
         let running = frozen.reason.as_ref().filter(|_| !frozen.is_supported()).map(|reason| {
             format!("a container that runs goes on meanwhile, and what it writes then may be missing: {reason}")
         });
-        let closed = self
-            .rootless
-            .as_ref()
-            .map(|rootless| rootless.owners().to_owned());
-        let reasons: Vec<String> = running.into_iter().chain(closed).collect();
+        let owners = self.rootless.as_ref().and_then(Rootless::owners);
+        let reasons: Vec<String> = running.into_iter().chain(owners).collect();
         match reasons.is_empty() {
             true => Support::native(),
             false => Support::emulated(reasons.join("; ")),

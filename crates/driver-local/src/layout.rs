@@ -6,16 +6,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::file_worker::FileWorker;
 use crate::lock::FileLock;
 use crate::mountpoints;
-use crate::remover::Remover;
 
 /// The paths of a state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
-    /// Removes what other ids than the driver's own have there.
-    remover: Option<Arc<Remover>>,
+    /// Works on what other ids than the driver's own have there.
+    file_worker: Option<Arc<FileWorker>>,
 }
 
 /// The paths of one container.
@@ -31,19 +31,19 @@ impl Layout {
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            remover: None,
+            file_worker: None,
         }
     }
 
     /// The same, in which there are files of the users of containers.
-    pub(crate) fn with_remover(self, remover: Remover) -> Self {
-        let remover = Some(Arc::new(remover));
-        Self { remover, ..self }
+    pub(crate) fn with_file_worker(self, worker: FileWorker) -> Self {
+        let file_worker = Some(Arc::new(worker));
+        Self { file_worker, ..self }
     }
 
-    /// Who can remove what the driver itself may not.
-    pub(crate) fn remover(&self) -> Option<&Remover> {
-        self.remover.as_deref()
+    /// Who can read, give away and remove what the driver itself may not.
+    pub(crate) fn file_worker(&self) -> Option<&Arc<FileWorker>> {
+        self.file_worker.as_ref()
     }
 
     /// Makes the directories that are missing, and checks the version. Root's can be passed through by the users of its

@@ -138,9 +138,7 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
                 None => error,
             })
         }
-        Ok(Report::Ready | Report::Holding { .. }) => {
-            Err(DriverError::internal("the shim answered another question"))
-        }
+        Ok(_) => Err(DriverError::internal("the shim answered another question")),
         Err(error) => Err(shim::lost(&error)),
     }
 }

@@ -70,20 +70,26 @@ impl Rootless {
         })
     }
 
-    /// What becomes of the owners of files that the driver itself writes and reads, outside of the namespace.
-    pub(crate) fn owners(&self) -> &'static str {
+    /// What becomes of the owners of files in archives. `None`: they stay.
+    pub(crate) fn owners(&self) -> Option<String> {
+        let ids = self.ids();
         match &self.one_id {
-            Some(_) => "all files belong to the one id, whatever an archive says",
-            None => {
-                "files of an archive belong to root of the container, and what another of its users has closed to others \
-                 cannot be reached from outside"
-            }
+            Some(_) => Some("all files belong to the one id, whatever an archive says".to_owned()),
+            None if ids < ALL_IDS => Some(format!(
+                "archives with files of ids from {ids} on are refused; grant {ALL_IDS} in /etc/subuid and /etc/subgid"
+            )),
+            None => None,
         }
+    }
+
+    /// How many users there are in a container.
+    fn ids(&self) -> u64 {
+        self.namespace.uids.iter().map(|map| u64::from(map.count)).sum()
     }
 
     /// What a user namespace takes from what the driver can do.
     pub(crate) fn reduce(&self, capabilities: Capabilities) -> Capabilities {
-        let ids: u64 = self.namespace.uids.iter().map(|map| u64::from(map.count)).sum();
+        let ids = self.ids();
         let user = match &self.one_id {
             Some(reason) => Support::none(format!(
                 "all processes have the one id of the user who runs the driver, inside as {}: {reason}",
@@ -94,11 +100,12 @@ impl Rootless {
             )),
             None => Support::native(),
         };
+        let files = || self.owners().map_or_else(Support::native, Support::emulated);
         let own = "they hold in the container's user namespace, not for what is the host's, as its clock";
         capabilities
             .with(C::User, user)
-            .with(C::Copy, Support::emulated(self.owners()))
-            .with(C::ImportImage, Support::emulated(self.owners()))
+            .with(C::Copy, files())
+            .with(C::ImportImage, files())
             .with(C::LinuxCapabilities, Support::emulated(own))
             .with(
                 C::DiskLimit,
@@ -216,7 +223,7 @@ fn try_out(shim: &Shim, layout: &Layout, namespace: &UserNamespace) -> Result<()
     match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox })), Some(ATTEMPT_LIMIT)) {
         Ok(Report::Holding { .. }) => Ok(()),
         Ok(Report::Failed { message, .. }) => Err(message),
-        Ok(Report::Started { .. } | Report::Ready) => Err("the shim answered another question".to_owned()),
+        Ok(_) => Err("the shim answered another question".to_owned()),
         Err(error) => Err(format!("the shim did not answer: {error}")),
     }
 }
@@ -331,6 +338,12 @@ mod tests {
         let user = capabilities.get(C::User);
         assert_eq!(user.level, level);
         assert!(user.reason.unwrap_or_default().contains(told));
+        let files = [C::Copy, C::ImportImage].map(|files| capabilities.get(files).level);
+        let expected = match level {
+            SupportLevel::Native => SupportLevel::Native,
+            _ => SupportLevel::Emulated,
+        };
+        assert_eq!(files, [expected; 2]);
         assert!(!capabilities.supports(C::DiskLimit));
     }
 

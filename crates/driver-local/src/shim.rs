@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -119,6 +119,23 @@ impl Shim {
             Some(Ok(report)) => Ok(report),
             _ => self.attempt(task, None),
         }
+    }
+
+    /// A new shim that waits for its task, which is the fork server's. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The process or the socket could not be made.
+    pub(crate) fn connect(&self) -> io::Result<StdUnixStream> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        let mut forks = lock(&self.forks);
+        let forked = forks.as_ref().is_some_and(|server| server.fork(&theirs).is_ok());
+        if !forked {
+            let server = ForkServer::begin(&self.program)?;
+            server.fork(&theirs)?;
+            *forks = Some(server);
+        }
+        Ok(ours)
     }
 
     /// Starts a shim and sends it its task. Never forks this process.
@@ -236,18 +253,18 @@ impl ForkServer {
 
     /// Asks for a shim at the other end of this socket.
     fn fork(&self, theirs: &StdUnixStream) -> io::Result<()> {
-        let sockets = [theirs.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
-        sendmsg(
-            &self.socket,
-            &[IoSlice::new(&[0])],
-            &mut ancillary,
-            SendFlags::NOSIGNAL,
-        )?;
-        Ok(())
+        send_descriptor(&self.socket, theirs.as_fd())
     }
+}
+
+/// Sends a byte, and a descriptor with it.
+pub(crate) fn send_descriptor(socket: &StdUnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
 }
 
 impl Drop for ForkServer {
@@ -341,7 +358,7 @@ pub(crate) fn lost(error: &io::Error) -> DriverError {
 
 /// A descriptor of the shim's program, for tests of its seals.
 impl AsFd for Shim {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
     }
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use driver_local_shim::rootfs::{Place, Root};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::layout::Layout;
-use crate::rootfs::{Place, Root};
 
 /// Lets a directory vanish; its content is deleted in the background where there is a tokio runtime, else at once.
 ///
@@ -78,10 +78,10 @@ fn delete(layout: &Layout, name: &str) -> io::Result<()> {
     let place = Place::new(trash.dir(Path::new("/"))?, name.as_ref());
     let place = place.ok_or(io::ErrorKind::InvalidInput)?;
     let mut removed = place.remove_all();
-    if let (Err(error), Some(remover)) = (&removed, layout.remover())
+    if let (Err(error), Some(worker)) = (&removed, layout.file_worker())
         && error.kind() == io::ErrorKind::PermissionDenied
     {
-        removed = remover.remove(&layout.trash(), name);
+        removed = worker.remove(&layout.trash(), name);
     }
     removed.map_err(|error| {
         let path = layout.trash().join(name);

@@ -1,19 +1,23 @@
 //! Where a driver may find itself on cgroup v2: in a service, in a container. Each layout is made on the real kernel, and a
 //! driver in it runs a container. `cargo xtask test --vm` has such a kernel; without root and version 2 the tests skip.
+//! The driver is root's, or that of `nobody`, to whom a group was delegated.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
-    Capability, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerStatus, ExecSpec,
-    ResourceLimits, SupportLevel,
+    Capability, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerStatus, ExecSpec, ExitInfo,
+    ExitReason, ResourceLimits, ShutdownMode, SupportLevel, WaitCondition,
 };
 
 const MOUNT: &str = "/sys/fs/cgroup";
+const NOBODY: u32 = 65534;
 /// Set for the process that is in a layout: the path of its state directory.
 const STATE: &str = "DRIVER_LOCAL_TEST_STATE";
 
@@ -48,11 +52,37 @@ impl Layout {
 
     /// Runs `inside`, started by this script, and returns what it said.
     fn run(&self, script: &str) -> String {
+        self.run_test(script, "inside")
+    }
+
+    /// Gives the group to nobody, as systemd's `Delegate=yes` does, and runs a test as that user.
+    fn run_as_nobody(&self, script: &str, test: &str) -> String {
+        let files = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+        for file in files {
+            chown(self.group().join(file), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let script =
+            format!("set -- setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$@\"\n{script}");
+        let said = self.run_test(&script, test);
+        assert_eq!(self.containers(), 0, "left in the delegated group");
+        said
+    }
+
+    /// How many groups of containers there are.
+    fn containers(&self) -> usize {
+        let own = fs::read_dir(self.group().join("driver-local"));
+        let own = own.into_iter().flatten().map(Result::unwrap);
+        own.filter(|entry| entry.file_type().unwrap().is_dir()).count()
+    }
+
+    fn run_test(&self, script: &str, test: &str) -> String {
         let state = tempfile::tempdir().unwrap();
+        chown(state.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         let output = Command::new("sh")
             .args(["-ec", script, "sh"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "inside", "--nocapture"])
+            // Not by its path: a checkout in the home of root is closed to others.
+            .args(["/proc/self/fd/0", "--exact", test, "--nocapture"])
+            .stdin(fs::File::open(std::env::current_exe().unwrap()).unwrap())
             .env("GROUP", self.group())
             .env(STATE, state.path())
             .output()
@@ -70,14 +100,23 @@ impl Drop for Layout {
     }
 }
 
-/// Removes a group and those below it; none has processes any more.
+/// Removes a group and those below it. What a driver has left to end by itself ends soon.
 fn remove(group: &Path) {
     for entry in fs::read_dir(group).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
             remove(&entry.path());
         }
     }
-    fs::remove_dir(group).unwrap();
+    let begin = Instant::now();
+    while let Err(error) = fs::remove_dir(group) {
+        let processes = fs::read_to_string(group.join("cgroup.procs"));
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "{}: {error}; {processes:?}",
+            group.display()
+        );
+        std::thread::yield_now();
+    }
 }
 
 const SERVICE: &str = "echo 0 >\"$GROUP/cgroup.procs\"\nexec \"$@\"";
@@ -232,6 +271,141 @@ fn cgroups_that_are_read_only_are_told() {
             "pause: none",
             "stats: none",
             "a privileged one",
+        ],
+    );
+}
+
+const NATIVE: [Capability; 5] = [
+    Capability::CpuLimit,
+    Capability::MemoryLimit,
+    Capability::PidsLimit,
+    Capability::Pause,
+    Capability::Stats,
+];
+
+/// A driver of a user in a group that was delegated to him: all limits bite.
+#[tokio::test]
+async fn inside_delegated() {
+    let Some(state) = std::env::var_os(STATE) else {
+        println!("run by the other tests");
+        return;
+    };
+    let options = LocalOptions::default().state_dir(Path::new(&state).join("state"));
+    let driver = LocalDriver::open(options).unwrap();
+    let capabilities = driver.capabilities().await.unwrap();
+    for capability in NATIVE {
+        let support = capabilities.get(capability);
+        assert_eq!(support.level, SupportLevel::Native, "{capability}: {support:?}");
+    }
+    assert!(capabilities.supports(Capability::UpdateResources));
+    let limits = || ResourceLimits::default().memory(32).pids(16);
+
+    let config = ContainerConfig::new("delegated", "host")
+        .command(["tail", "/dev/zero"])
+        .resources(limits());
+    let exit = finish(&driver, &config).await;
+    assert_eq!(exit.reason, ExitReason::Oom, "{exit:?}");
+
+    let many = "i=0; while [ $i -lt 40 ]; do sleep 100 & i=$((i+1)); done; exit 7";
+    let config = ContainerConfig::new("delegated", "host")
+        .command(["sh", "-c", many])
+        .resources(limits());
+    let exit = finish(&driver, &config).await;
+    assert!(
+        exit.exit_code.is_some_and(|code| code != 0 && code != 7),
+        "{exit:?}"
+    );
+
+    let config = ContainerConfig::new("delegated", "host")
+        .command(["sleep", "1000"])
+        .resources(limits());
+    let id = driver.create_container(&config).await.unwrap().id;
+    driver.start_container(&id).await.unwrap();
+    driver
+        .update_resources(&id, &limits().memory(64).pids(20).cpu(0.5))
+        .await
+        .unwrap();
+    let stats = driver.container_stats(&id).await.unwrap();
+    assert_eq!(stats.memory.limit_bytes, Some(64 << 20));
+    assert_eq!(stats.pids.limit, Some(20));
+    assert!(stats.memory.current_bytes > Some(0) && stats.cpu.usage_nanos > Some(0));
+    driver.pause_container(&id).await.unwrap();
+    let paused = driver.get_container(&id).await.unwrap().unwrap();
+    assert_eq!(paused.status, ContainerStatus::Paused);
+    driver.resume_container(&id).await.unwrap();
+    // A process that joins is held as well.
+    let group = ExecSpec::new(["cat", "/proc/self/cgroup"]);
+    let said = driver.exec(&id, &group).await.unwrap();
+    assert_eq!(said.stdout.to_text(), "0::/\n");
+    driver.force_remove(&id).await.unwrap();
+    driver.shutdown(ShutdownMode::Remove).await.unwrap();
+    println!("own: {}", fs::read_to_string("/proc/self/cgroup").unwrap());
+}
+
+async fn finish(driver: &LocalDriver, config: &ContainerConfig) -> ExitInfo {
+    let id = driver.create_container(config).await.unwrap().id;
+    driver.start_container(&id).await.unwrap();
+    let exit = driver
+        .wait_container(&id, WaitCondition::default())
+        .await
+        .unwrap();
+    driver.force_remove(&id).await.unwrap();
+    exit
+}
+
+/// As a systemd service of a user, or by `systemd-run --user --scope`: the process is alone in the group itself.
+#[test]
+fn cgroups_that_are_delegated_to_a_user_hold_all_limits() {
+    let Some(layout) = Layout::new("delegated", "+cpu +memory +pids") else {
+        return;
+    };
+    let said = layout.run_as_nobody(SERVICE, "inside_delegated");
+    assert_says(&said, &["/group/init\n"]);
+}
+
+/// In a container of a user: the group is the root of all that is seen, and a process of another is in it.
+#[test]
+fn cgroups_of_a_container_of_a_user_hold_all_limits() {
+    let Some(layout) = Layout::new("user-container", "+cpu +memory +pids") else {
+        return;
+    };
+    let script = format!("export PREPARE='sleep 1000 &'\n{CONTAINER}");
+    let said = layout.run_as_nobody(&script, "inside_delegated");
+    assert_says(&said, &["own: 0::/init\n"]);
+}
+
+/// They are not moved: it may be them who were to make the groups below.
+#[test]
+fn cgroups_with_processes_of_others_are_refused_with_the_way_out() {
+    let Some(layout) = Layout::new("crowded", "+cpu +memory +pids") else {
+        return;
+    };
+    let script = "echo 0 >\"$GROUP/cgroup.procs\"\n\"$@\"\n:";
+    let said = layout.run_as_nobody(script, "inside");
+    assert_says(
+        &said,
+        &[
+            "memoryLimit: none other processes than this one are in",
+            "/group/init, or start this process alone",
+            "systemd-run --user --scope -p Delegate=yes",
+        ],
+    );
+    assert!(!layout.group().join("init").exists());
+}
+
+#[test]
+fn cgroups_that_are_not_delegated_are_told_to_a_user() {
+    let Some(layout) = Layout::new("foreign", "+cpu +memory +pids") else {
+        return;
+    };
+    let script = format!("set -- setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$@\"\n{SERVICE}");
+    let said = layout.run(&script);
+    assert_says(
+        &said,
+        &[
+            "memoryLimit: none cgroup v2 is not delegated",
+            "pause: none",
+            "stats: none",
         ],
     );
 }

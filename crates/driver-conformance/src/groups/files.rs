@@ -78,6 +78,7 @@ pub(super) fn register(group: &mut Group) {
         .case("writable_volume_in_a_read_only_root", writable_volume)
         .needs(&[Capability::Copy, Capability::Volumes])
         .proves(&["3.copy.root", "1.mounts.writable"]);
+    super::files_owners::register(group);
     super::files_root::register(group);
 }
 

@@ -76,6 +76,17 @@ pub(super) fn register(group: &mut Group) {
             Capability::Exec,
         ])
         .proves(&["3.snapshot"]);
+    group
+        .case("owners_are_kept", owners_are_kept)
+        .needs(IMPORT)
+        .needs_native(Capability::ImportImage)
+        .proves(MANAGE);
+    group
+        .case("snapshot_keeps_owners", snapshot_keeps_owners)
+        .needs(SNAPSHOT)
+        .needs(&[Capability::User])
+        .needs_native(Capability::ImportImage)
+        .proves(&["3.snapshot"]);
     super::images_pull::register(group);
 }
 
@@ -286,6 +297,44 @@ async fn snapshot_and_run(cx: Context) -> CaseResult {
     let mut config = cx.config(["read", "/work/kept"]);
     config.image = reference;
     cx.finish(&config).await?.output.expect("read", "in the layer")
+}
+
+async fn owners_are_kept(cx: Context) -> CaseResult {
+    import(&cx, "i").await?;
+    let commands = ["stat", "/home/user", ",", "stat", "/home"];
+    let mut config = cx.config(commands);
+    config.image = cx.image_name("i");
+    expect::equal(
+        "type, mode, owner, size",
+        cx.finish(&config).await?.output.text(),
+        "stat=dir 0755 1000 1000 0\nstat=dir 0755 0 0 0\n",
+    )
+}
+
+/// Also those of files that their owner has closed to others.
+async fn snapshot_keeps_owners(cx: Context) -> CaseResult {
+    let commands = [
+        "write",
+        "/home/user/mine",
+        "mine",
+        ",",
+        "chmod",
+        "0600",
+        "/home/user/mine",
+    ];
+    let config = cx
+        .config(commands)
+        .security(SecurityOptions::default().read_only(false));
+    let container = cx.finish(&config).await?.container;
+    let reference = cx.image_name("snapshot");
+    cx.driver().snapshot_container(&container.id, &reference).await?;
+    let mut config = cx.config(["read", "/home/user/mine", ",", "stat", "/home/user/mine"]);
+    config.image = reference;
+    expect::equal(
+        "what its owner sees",
+        cx.finish(&config).await?.output.text(),
+        "read=mine\nstat=file 0600 1000 1000 4\n",
+    )
 }
 
 async fn snapshot_without(cx: Context) -> CaseResult {

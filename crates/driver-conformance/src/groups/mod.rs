@@ -26,6 +26,7 @@ mod exec_end;
 mod exec_stream;
 mod exec_stream_end;
 mod files;
+mod files_owners;
 mod files_root;
 mod health;
 mod idempotence;

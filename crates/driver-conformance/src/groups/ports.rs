@@ -26,6 +26,15 @@ pub(super) fn register(group: &mut Group) {
         .needs(UDP)
         .proves(RULE);
     group
+        .case("tcp_and_udp_of_one_port", both_protocols)
+        .needs(TCP)
+        .needs(UDP)
+        .proves(RULE);
+    group
+        .case("taken_udp_port_fails_the_start", taken_udp_port)
+        .needs(UDP)
+        .proves(&["3.start.reason", "3.start.failed"]);
+    group
         .case("engine_chooses_and_tells", engine_chooses)
         .needs(TCP)
         .proves(RULE);
@@ -128,6 +137,43 @@ async fn udp(cx: Context) -> CaseResult {
         (7000, PortProtocol::Udp),
     )?;
     answers(&cx, port).await
+}
+
+async fn both_protocols(cx: Context) -> CaseResult {
+    let config = cx.config([
+        "tcp-listen",
+        "7000",
+        ",",
+        "udp-listen",
+        "7000",
+        ",",
+        "out",
+        "listening",
+        ",",
+        "forever",
+    ]);
+    let config = config.network(ContainerConfig::NETWORK_DEFAULT);
+    let config = config.port(PortMapping::udp(7000)).port(PortMapping::tcp(7000));
+    let container = cx.run(&config).await?;
+    cx.await_line(&container.id, "listening").await?;
+    expect::equal("published ports", container.ports.len(), 2)?;
+    for port in &container.ports {
+        answers(&cx, port).await?;
+    }
+    Ok(())
+}
+
+async fn taken_udp_port(cx: Context) -> CaseResult {
+    let first = serve(&cx, PortMapping::udp(7000)).await?;
+    let taken = only_port(&first)?;
+    let config = echo(&cx, PortProtocol::Udp).port(PortMapping::udp(7000).host_port(taken.host_port));
+    let second = cx.create(&config).await?.id;
+    expect::code(
+        cx.driver().start_container(&second).await,
+        "CONTAINER_START_FAILED",
+    )?;
+    // Who has it keeps it.
+    answers(&cx, taken).await
 }
 
 async fn engine_chooses(cx: Context) -> CaseResult {

@@ -33,7 +33,8 @@ fn become_shim(socket: OwnedFd) -> ExitCode {
     start::take_task(socket)
 }
 
-fn receive(driver: &OwnedFd) -> io::Result<OwnedFd> {
+/// The descriptor that comes with the next byte.
+pub(crate) fn receive(driver: &OwnedFd) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -2,9 +2,10 @@
 //!
 //! The guard is a process of its own, because the helper has to live as long as the container, which a killed shim does not.
 //! It waits for the end of the container's first process and then kills the helper; a guard that is killed itself takes
-//! the helper with it. What holds `helper.lock` is the guard.
+//! the helper with it. What holds `helper.lock` is the guard. Where ports of UDP are published, a relay is another child
+//! of it.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -15,11 +16,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
-use rustix::thread::set_name;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, ThreadNameSpaceType, move_into_thread_name_spaces, set_capabilities,
+    set_name,
+};
 
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
+use crate::relay::Relay;
 use crate::sys::{self, Child, Fork};
+use crate::wall;
 
 /// How much of what a helper says is told.
 const MOST_WORDS: usize = 2000;
@@ -37,6 +43,8 @@ struct Ends {
     ready: OwnedFd,
     words: OwnedFd,
     lock: OwnedFd,
+    /// What publishes ports of UDP, if there are any.
+    relay: Option<Relay>,
 }
 
 impl Helper {
@@ -47,7 +55,10 @@ impl Helper {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let words =
             memfd_create("helper", flags).at(Stage::Namespaces, || "the words of the network helper")?;
+        let relay = || Relay::bind(&helper.udp_ports, helper.address);
+        let relay = (!helper.udp_ports.is_empty()).then(relay).transpose();
         let ends = Ends {
+            relay: relay.at(Stage::Namespaces, || "publishing")?,
             ready: theirs,
             words: words.try_clone().at(Stage::Namespaces, broken)?,
             lock: directory.lock_helper()?,
@@ -107,31 +118,97 @@ impl Helper {
 }
 
 /// In a process of its own: starts the helper, and ends it with the container.
-fn guard(helper: &NetworkHelper, init: &Child, ends: Ends) -> ! {
-    let kept = [
+fn guard(helper: &NetworkHelper, init: &Child, mut ends: Ends) -> ! {
+    let mut kept = vec![
         init.pidfd.as_fd(),
         ends.ready.as_fd(),
         ends.words.as_fd(),
         ends.lock.as_fd(),
     ];
+    kept.extend(ends.relay.iter().flat_map(Relay::sockets));
     let this = getpid();
     let begun = sys::close_from(3, &kept)
         // For `ps`.
-        .and_then(|()| Ok(set_name(c"driver-network")?))
-        .and_then(|()| sys::fork(0, None));
+        .and_then(|()| Ok(set_name(c"driver-network")?));
+    let relay = ends.relay.take();
+    let begun = begun
+        .and_then(|()| relay.map(|relay| publish(relay, init, this)).transpose())
+        .and_then(|relay| Ok((relay, sys::fork(0, None)?)));
     match begun {
-        Ok(Fork::Child) => execute(helper, init.pid, this, ends),
-        Ok(Fork::Parent(child)) => {
+        Ok((_, Fork::Child)) => execute(helper, init.pid, this, ends),
+        Ok((relay, Fork::Parent(child))) => {
             drop(ends.ready);
             drop(ends.words);
             wait_for_either(init, &child);
-            child.kill();
-            child.wait();
+            for child in [Some(child), relay].into_iter().flatten() {
+                child.kill();
+                child.wait();
+            }
             drop(ends.lock);
             std::process::exit(0)
         }
-        Err(_) => std::process::exit(1),
+        Err(error) => {
+            let _ = write!(std::fs::File::from(ends.words), "{error}");
+            std::process::exit(1)
+        }
     }
+}
+
+/// Starts the relay, and waits until it is in the container's namespace: that can be entered only as long as the shim waits for the
+/// helper.
+fn publish(relay: Relay, init: &Child, guard: Pid) -> io::Result<Child> {
+    let (joined, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    match sys::fork(0, None)? {
+        Fork::Child => {
+            let mut theirs = std::fs::File::from(theirs);
+            match enter(&relay, &theirs, init, guard) {
+                Ok(()) if theirs.write_all(&[0]).is_ok() => {}
+                Ok(()) => std::process::exit(1),
+                Err(error) => {
+                    let _ = write!(theirs, "publishing ports of UDP: {error}");
+                    std::process::exit(1)
+                }
+            }
+            drop(theirs);
+            relay.serve()
+        }
+        Fork::Parent(child) => {
+            drop(theirs);
+            let mut said = Vec::new();
+            std::fs::File::from(joined).read_to_end(&mut said)?;
+            match said.as_slice() {
+                [0] => Ok(child),
+                said => Err(io::Error::other(String::from_utf8_lossy(said))),
+            }
+        }
+    }
+}
+
+/// Enters the network namespace, keeps the sockets, and lets go of all else that this process could do.
+fn enter(relay: &Relay, parent: impl AsFd, init: &Child, guard: Pid) -> io::Result<()> {
+    move_into_thread_name_spaces(
+        init.pidfd.as_fd(),
+        ThreadNameSpaceType::USER | ThreadNameSpaceType::NETWORK,
+    )?;
+    let mut kept = vec![parent.as_fd()];
+    kept.extend(relay.sockets());
+    sys::close_from(3, &kept)?;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    // After the credentials have changed for the last time: that takes it back.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() != Some(guard) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    // Without Landlock it goes without.
+    let _ = wall::close_all();
+    Ok(())
 }
 
 /// Becomes the helper, unless the guard has ended already.

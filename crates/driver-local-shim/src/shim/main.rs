@@ -1,4 +1,4 @@
-//! The shim of `driver-local`: makes a container and watches it, joins one, or holds its root.
+//! The shim of `driver-local`: makes a container and watches it, joins one, holds its root, or works on its files.
 //!
 //! One thread, no runtime, everything blocking or in one poll. The task comes on the socket that is its stdin.
 
@@ -10,6 +10,7 @@ mod directory;
 mod ending;
 mod exec;
 mod failure;
+mod files;
 mod first;
 mod fork_server;
 mod forked;
@@ -24,6 +25,7 @@ mod oom;
 mod prepared;
 mod process;
 mod quota;
+mod relay;
 mod remove;
 mod root;
 mod routes;

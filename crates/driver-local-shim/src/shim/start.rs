@@ -12,7 +12,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 use rustix::thread::set_name;
 
 use crate::prepared::Prepared;
-use crate::{adopt, cgroups, exec, fork_server, hold, quota, remove, run, sys};
+use crate::{adopt, cgroups, exec, files, fork_server, hold, quota, remove, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     match harden() {
@@ -54,6 +54,7 @@ pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
         Ok(Task::Hold(task)) => hold::hold(&task, &driver),
         Ok(Task::Remove(task)) => remove::remove(&task, &driver),
+        Ok(Task::Files(task)) => files::work(&task, &driver),
         Ok(Task::Quota(task)) => quota::quota(&task, &driver),
         Err(error) => refuse(&driver, &error),
     }

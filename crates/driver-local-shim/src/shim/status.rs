@@ -185,7 +185,7 @@ impl Watching {
                 errno,
                 message,
             })),
-            Report::Started { .. } | Report::Holding { .. } => Err(io::ErrorKind::InvalidData.into()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

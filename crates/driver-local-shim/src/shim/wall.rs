@@ -56,6 +56,16 @@ impl Needs<'_> {
     }
 }
 
+/// Closes all files, TCP, abstract sockets and signals to a process that needs none of them; as far as the kernel can.
+pub(crate) fn close_all() -> Result<RestrictionStatus, RulesetError> {
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(TESTED))?
+        .handle_access(AccessNet::from_all(TESTED))?
+        .scope(Scope::from_all(TESTED))?
+        .create()?
+        .restrict_self()
+}
+
 /// Its path, and what is done to the files in it. Those of version 2 are asked to kill what is left, and told when that is done.
 fn of_cgroup(cgroup: &Cgroup) -> (&str, BitFlags<AccessFs>) {
     match cgroup {

@@ -187,11 +187,12 @@ fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str
     }
     if prepared.is_err() && !own.is_empty() {
         let own = root.join(own);
-        prepared = prepared.or_else(|error| match make_room(&own, std::process::id()) {
-            Ok(()) => V2::prepare(&own, controllers),
+        prepared = match make_room(&own, std::process::id()) {
+            Ok(true) => V2::prepare(&own, controllers),
+            Ok(false) => return Err(crowded(&own)),
             // What was refused first is what to tell.
-            Err(_) => Err(error),
-        });
+            Err(_) => prepared,
+        };
     }
     prepared.map_err(|error| {
         format!(
@@ -201,17 +202,34 @@ fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str
     })
 }
 
-/// Moves this process, if it is alone in its group, into a leaf of that.
-fn make_room(own: &Path, pid: u32) -> io::Result<()> {
+/// Moves this process, if it is alone in its group, into a leaf of that. Whether it was alone; others are not for this driver
+/// to move.
+fn make_room(own: &Path, pid: u32) -> io::Result<bool> {
+    let leaf = own.join(LEAF);
+    let is_there = leaf.is_dir();
+    // First, so that where nothing is delegated it is not about others.
+    files::make(&leaf)?;
+    let undo = || {
+        if !is_there {
+            let _ = fs::remove_dir(&leaf);
+        }
+    };
     let processes = files::read(own, "cgroup.procs")?;
     if processes.split_whitespace().any(|other| other != pid.to_string()) {
-        return Err(io::Error::other("other processes are in the group"));
+        undo();
+        return Ok(false);
     }
-    let leaf = own.join(LEAF);
-    files::make(&leaf)?;
-    files::write(&leaf, "cgroup.procs", pid).inspect_err(|_| {
-        let _ = fs::remove_dir(&leaf);
-    })
+    files::write(&leaf, "cgroup.procs", pid).inspect_err(|_| undo())?;
+    Ok(true)
+}
+
+fn crowded(own: &Path) -> String {
+    let own = own.display();
+    format!(
+        "other processes than this one are in {own}, which is delegated to it: a group with processes cannot have limits below \
+         it; move them to a group below, such as {own}/{LEAF}, or start this process alone in a delegated group, by \
+         `systemd-run --user --scope -p Delegate=yes`"
+    )
 }
 
 #[cfg(test)]
@@ -314,10 +332,13 @@ mod tests {
         let group = tempfile::tempdir().expect("made");
         let procs = group.path().join("cgroup.procs");
         fs::write(&procs, "7\n8\n").expect("written");
-        make_room(group.path(), 7).expect_err("another process would be moved, or in the way");
+        assert!(
+            !make_room(group.path(), 7).expect("looked"),
+            "another process would be moved, or in the way"
+        );
         assert!(!group.path().join(LEAF).exists());
         fs::write(&procs, "7\n").expect("written");
-        make_room(group.path(), 7).expect("alone");
+        assert!(make_room(group.path(), 7).expect("alone"));
         let moved = fs::read_to_string(group.path().join(LEAF).join("cgroup.procs"));
         assert_eq!(moved.expect("read"), "7");
     }

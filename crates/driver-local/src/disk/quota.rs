@@ -118,7 +118,7 @@ fn ask(shim: &Shim, directory: &Path, change: QuotaChange) -> io::Result<()> {
     match shim.ask(&Task::Quota(Box::new(task)))? {
         Report::Ready => Ok(()),
         Report::Failed { message, .. } => Err(io::Error::other(message)),
-        Report::Started { .. } | Report::Holding { .. } => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

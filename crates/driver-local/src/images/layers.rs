@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use driver_local_shim::rootfs::Root;
+use driver_local_shim::{FileWork, LAYER_ROOT, Limits};
 use driver_types::{DriverError, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -13,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::source::{Digested, decompressed};
 use super::store::{ImageStore, Locked, broken_store};
-use crate::rootfs::Root;
-use crate::tarball::{Archive, Limits, unpack_layer};
+use crate::file_worker::FileWorker;
+use crate::tarball::{Archive, Rights, told, unpack_layer};
 
 /// What is known of a layer: `layer.json` beside its directory `root`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +29,14 @@ struct Facts {
 /// A layer that is being made, in `tmp`. Dropping it removes it.
 pub(super) struct Draft {
     path: PathBuf,
-    /// Locked as long as a process makes it; the lock of a dead one is free, and the draft is swept.
-    _lock: OwnedFd,
+    worker: Option<Arc<FileWorker>>,
+    /// Its directory, locked as long as a process makes it; the lock of a dead one is free, and the draft is swept.
+    lock: OwnedFd,
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let Err(error) = remove_directory(&self.path) {
+        if let Err(error) = remove_directory(&self.path, self.worker.as_deref()) {
             tracing::warn!(path = %self.path.display(), %error, "a layer that was not finished stays until the next sweep");
         }
     }
@@ -52,7 +56,11 @@ impl Draft {
         let path = store.temporary()?;
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let lock = locked_directory(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            worker: store.worker.clone(),
+            lock,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,7 +69,7 @@ impl Draft {
 
     /// The directory of the layer's content, made on the first call.
     pub(super) fn root(&self) -> io::Result<(PathBuf, Root)> {
-        let path = self.path.join("root");
+        let path = self.path.join(LAYER_ROOT);
         match fs::DirBuilder::new().mode(0o755).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -86,10 +94,24 @@ pub(super) fn make(store: &ImageStore, tar: impl Read, limits: &Limits) -> Resul
     let (_, root) = draft.root().map_err(broken_store)?;
     // Headers and padding come on top of what the files have.
     let limit = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
-    let mut archive = Archive::new(Digested::new(decompressed(tar)?, limit));
-    let size = unpack_layer(&mut archive, &root, limits)?;
-    let digest = archive.finish()?.digest();
-    draft.finish(digest, size).map_err(broken_store)
+    let mut tar = Digested::new(decompressed(tar)?, limit);
+    let size = match store.worker() {
+        None => unpack_all(&mut tar, &root, limits).map_err(told)?,
+        Some(worker) => {
+            // With the lock, as nobody may sweep what is made: the shim may outlive this process by a moment.
+            let unpacking = worker.unpack(&draft.lock, FileWork::UnpackLayer(*limits));
+            unpacking.map_err(broken_store)?.feed(&mut tar)?
+        }
+    };
+    draft.finish(tar.digest(), size).map_err(broken_store)
+}
+
+/// Unpacks a layer, and reads what is behind its entries too: the digest is of all.
+fn unpack_all(tar: impl Read, root: &Root, limits: &Limits) -> crate::tarball::Result<u64> {
+    let mut archive = Archive::new(tar);
+    let size = unpack_layer(&mut archive, root, limits, Rights::of_this_process())?;
+    archive.finish()?;
+    Ok(size)
 }
 
 impl ImageStore {
@@ -103,7 +125,7 @@ impl ImageStore {
 
     /// The directory with the content of a layer.
     pub(super) fn layer_root(&self, digest: &str) -> PathBuf {
-        self.layer(digest).join("root")
+        self.layer(digest).join(LAYER_ROOT)
     }
 
     pub(super) fn layer_size(&self, digest: &str) -> io::Result<u64> {
@@ -148,6 +170,7 @@ impl ImageStore {
         fs::rename(path, &gone)?;
         Ok(Discarded {
             path: gone,
+            worker: self.worker.clone(),
             _lock: lock,
         })
     }
@@ -177,20 +200,27 @@ impl ImageStore {
             }
         }
         drop(locked);
-        dead.iter().try_for_each(|(path, _)| remove_directory(path))
+        for (path, _) in &dead {
+            // The shim of a dead process may still be at it.
+            if let Err(error) = remove_directory(path, self.worker()) {
+                tracing::warn!(path = %path.display(), %error, "what a dead process left stays until the next sweep");
+            }
+        }
+        Ok(())
     }
 }
 
 /// A directory that is removed when this is dropped, after the lock was given back.
 pub(super) struct Discarded {
     path: PathBuf,
+    worker: Option<Arc<FileWorker>>,
     /// As that of a draft.
     _lock: OwnedFd,
 }
 
 impl Drop for Discarded {
     fn drop(&mut self) {
-        if let Err(error) = remove_directory(&self.path) {
+        if let Err(error) = remove_directory(&self.path, self.worker.as_deref()) {
             tracing::warn!(path = %self.path.display(), %error, "a layer that was removed stays on the disk until the next sweep");
         }
     }
@@ -212,11 +242,17 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a directory with all that is in it, also where a stranger chose what that is.
-fn remove_directory(path: &Path) -> io::Result<()> {
-    let parent = Root::open(path.parent().unwrap_or(Path::new("/")))?;
-    parent
-        .place(Path::new(path.file_name().unwrap_or_default()))?
-        .remove_all()
+fn remove_directory(path: &Path, worker: Option<&FileWorker>) -> io::Result<()> {
+    let (parent, name) = (
+        path.parent().unwrap_or(Path::new("/")),
+        path.file_name().unwrap_or_default(),
+    );
+    match (Root::open(parent)?.place(Path::new(name))?.remove_all(), worker) {
+        (Err(error), Some(worker)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            worker.remove(parent, &name.to_string_lossy())
+        }
+        (removed, _) => removed,
+    }
 }
 
 /// That a layer is missing which an image needs: somebody else changed the state directory.

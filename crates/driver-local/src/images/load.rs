@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use driver_local_shim::rootfs::Root;
 use driver_types::{DriverError, Image, Result};
 use driver_validation::ImageReference;
 use rustix::fs::{FileType, OFlags};
@@ -14,9 +15,7 @@ use super::layers::Draft;
 use super::oci::{Descriptor, Document, MAX_DOCUMENT, Manifest, checked, for_this_machine};
 use super::source::{Digested, decompressed};
 use super::store::{ImageStore, broken_store, new_reference};
-use crate::rootfs::Root;
-use crate::tarball::archive::broken;
-use crate::tarball::{Archive, unpack_layer};
+use crate::tarball::{Archive, Rights, broken, told, unpack_layer};
 
 /// An entry of `manifest.json`, as `docker save` writes it.
 #[derive(Debug, Deserialize)]
@@ -42,7 +41,8 @@ impl ImageStore {
         let draft = Draft::new(self).map_err(broken_store)?;
         let (_, root) = draft.root().map_err(broken_store)?;
         let mut archive = Archive::new(Digested::new(decompressed(archive)?, self.limits.bytes));
-        unpack_layer(&mut archive, &root, &self.limits)?;
+        // All of it is this process's: nobody else reads it.
+        unpack_layer(&mut archive, &root, &self.limits, Rights::User).map_err(told)?;
         let files = Files(root);
         if let Some(manifest) = files.document("manifest.json")? {
             let saved: Vec<Saved> = serde_json::from_slice(&manifest).map_err(broken)?;

@@ -27,7 +27,7 @@ impl ImageStore {
     /// # Errors
     ///
     /// A configuration error for options that break rules; a file system error for an archive that is broken, not one, or
-    /// has more than [`Limits`](crate::tarball::Limits) allow; an error of the driver that `tar` failed with as it is. Nothing is left.
+    /// has more than [`Limits`](driver_local_shim::Limits) allow; an error of the driver that `tar` failed with as it is. Nothing is left.
     pub(crate) fn import(&self, options: &ImportOptions, tar: impl Read) -> Result<Image> {
         driver_validation::validate_import_options(options)?;
         let reference = store::new_reference(&options.reference)?;

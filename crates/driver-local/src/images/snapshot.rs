@@ -5,14 +5,15 @@ use std::io;
 use std::path::Path;
 use std::thread;
 
+use driver_local_shim::FileWork;
+use driver_local_shim::rootfs::Root;
 use driver_types::{DriverError, Image, Labels, Result};
 
 use super::config::{ImageConfig, hex_digest};
 use super::layers::{self, Made};
 use super::store::{ImageStore, new_reference};
-use crate::rootfs::Root;
 use crate::spec::ImageSpec;
-use crate::tarball::pack::pack_layer;
+use crate::tarball::{Rights, pack_layer};
 
 impl ImageStore {
     /// Makes an image of a container: the layers of its image, and its writable layer, where it has one. The defaults are
@@ -60,7 +61,13 @@ impl ImageStore {
         let root = Root::open(upper).map_err(failed)?;
         let (reader, writer) = io::pipe().map_err(failed)?;
         thread::scope(|scope| {
-            let packer = scope.spawn(|| pack_layer(&root, io::BufWriter::with_capacity(1 << 16, writer)));
+            let packer = scope.spawn(|| match self.worker() {
+                None => {
+                    let writer = io::BufWriter::with_capacity(1 << 16, writer);
+                    pack_layer(&root, writer, Rights::of_this_process())
+                }
+                Some(worker) => worker.pack(&root, FileWork::PackLayer)?.drain(writer),
+            });
             let made = layers::make(self, reader, &self.limits);
             let packed = packer
                 .join()

@@ -19,7 +19,9 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use driver_local_shim::Limits;
 use driver_types::{DriverError, Image, Result, Violation};
 use driver_validation::ImageReference;
 use rustix::fs::FlockOperation;
@@ -28,9 +30,9 @@ use serde::{Deserialize, Serialize};
 use super::config::ImageConfig;
 use super::layers::{self, Made, sync_directory};
 use super::source::digest_of;
+use crate::file_worker::FileWorker;
 use crate::layout::Layout;
 use crate::spec::ImageSpec;
-use crate::tarball::Limits;
 
 /// The image that is made of the host's own programs.
 pub(crate) const HOST: &str = "host";
@@ -40,8 +42,10 @@ pub(crate) const HOST: &str = "host";
 pub(crate) struct ImageStore {
     dir: PathBuf,
     pub(super) limits: Limits,
+    /// Who unpacks and removes layers, where their owners are not this process.
+    pub(super) worker: Option<Arc<FileWorker>>,
     #[cfg(feature = "pull")]
-    pub(super) pulls: std::sync::Arc<super::flight::Pulls>,
+    pub(super) pulls: Arc<super::flight::Pulls>,
 }
 
 /// The lock of the store. Given back when dropped.
@@ -69,8 +73,9 @@ impl ImageStore {
         let store = Self {
             dir: layout.images(),
             limits: Limits::default(),
+            worker: layout.file_worker().cloned(),
             #[cfg(feature = "pull")]
-            pulls: std::sync::Arc::default(),
+            pulls: Arc::default(),
         };
         for directory in ["", "layers", "configs", "tmp"] {
             fs::DirBuilder::new()
@@ -86,6 +91,10 @@ impl ImageStore {
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(super) fn worker(&self) -> Option<&FileWorker> {
+        self.worker.as_deref()
     }
 
     pub(super) fn tmp(&self) -> PathBuf {

@@ -5,13 +5,13 @@
 //! Linux capabilities to get around them.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{AddrParseError, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
-use driver_local_shim::{NetworkHelper, UserNamespace};
+use driver_local_shim::{NetworkHelper, UdpPort, UserNamespace};
 use driver_types::{
-    ContainerConfig, DriverError, LinuxCapabilities, NetworkAddress, PublishedPort, Result, Support,
-    Violation,
+    ContainerConfig, DriverError, LinuxCapabilities, NetworkAddress, PortProtocol, PublishedPort, Result,
+    Support, Violation,
 };
 use nix::ifaddrs::getifaddrs;
 
@@ -24,7 +24,7 @@ use crate::etc;
 use crate::launch::hostname;
 
 /// The network that each container has for itself, and its place in it. That of `slirp4netns`.
-const ADDRESS: &str = "10.0.2.100";
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 const GATEWAY: &str = "10.0.2.2";
 const PREFIX: &str = "24";
 const INTERFACE: &str = "eth0";
@@ -117,16 +117,12 @@ impl Outbound {
         }
     }
 
-    /// Whether ports of UDP can be published.
+    /// Whether ports of UDP can be published. That is done by the shim: pasta 0.0~git20230309 of Debian 12, which does not tell
+    /// its version, loses the replies where the host's port is above the container's, and slirp4netns publishes none by itself.
     pub(crate) fn udp_ports(&self) -> Support {
-        match self.tool {
-            // Seen with 0.0~git20230309 of Debian 12, which does not tell its version.
-            Tool::Pasta => Support::none(
-                "pasta loses the replies where the host's port is above the container's; publish TCP, use network `host`, \
-                 or run the driver as root",
-            ),
-            Tool::Slirp4netns => self.tcp_ports(),
-        }
+        Support::emulated(format!(
+            "by a process that passes datagrams on: the container sees its own address {ADDRESS} as the sender"
+        ))
     }
 
     /// What the network makes impossible in a config.
@@ -173,17 +169,20 @@ impl Outbound {
             reach: Reach::Helper(NetworkHelper {
                 program: self.program.to_string_lossy().into_owned(),
                 arguments: self.arguments(&ports),
+                address: ADDRESS,
+                udp_ports: udp(&ports).map_err(failed)?,
                 unreachable: unreachable.collect(),
             }),
             address: NetworkAddress {
                 network: spec.config.network.clone(),
-                ip: ADDRESS.to_owned(),
+                ip: ADDRESS.to_string(),
             },
             ports,
         })
     }
 
     fn arguments(&self, ports: &[PublishedPort]) -> Vec<String> {
+        let ports = || ports.iter().filter(|port| port.protocol == PortProtocol::Tcp);
         let mut arguments: Vec<String> = Vec::new();
         let mut add = |words: &str| arguments.extend(words.split_whitespace().map(str::to_owned));
         match self.tool {
@@ -195,10 +194,10 @@ impl Outbound {
                 // No way to the host's loopback interface: neither by the gateway's address nor by ports that are open there.
                 add("--no-map-gw --tcp-ns none --udp-ns none");
                 add("--udp-ports none");
-                if ports.is_empty() {
+                if ports().next().is_none() {
                     add("--tcp-ports none");
                 }
-                for port in ports {
+                for port in ports() {
                     add(&format!(
                         "--tcp-ports {}/{}:{}",
                         port.host_ip, port.host_port, port.container_port
@@ -217,6 +216,20 @@ impl Outbound {
         }
         arguments
     }
+}
+
+/// The ports that the shim publishes.
+fn udp(ports: &[PublishedPort]) -> Result<Vec<UdpPort>, String> {
+    let udp = ports.iter().filter(|port| port.protocol == PortProtocol::Udp);
+    let ports = udp.map(|port| {
+        Ok(UdpPort {
+            host: SocketAddrV4::new(port.host_ip.parse()?, port.host_port),
+            container: port.container_port,
+        })
+    });
+    ports
+        .collect::<Result<_, AddrParseError>>()
+        .map_err(|error| error.to_string())
 }
 
 /// The directories in which programs are looked for.
@@ -242,7 +255,6 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use driver_types::PortProtocol;
     use rstest::rstest;
 
     use super::*;
@@ -281,6 +293,22 @@ mod tests {
             "{closed}"
         );
         let open = pasta.arguments(&[port(8080), port(8081)]).join(" ");
+        let both = [
+            port(8081),
+            PublishedPort {
+                protocol: PortProtocol::Udp,
+                ..port(8080)
+            },
+        ];
+        assert_eq!(pasta.arguments(&both), pasta.arguments(&[port(8081)]));
+        let forwarded = udp(&both).unwrap();
+        assert_eq!(
+            forwarded,
+            [UdpPort {
+                host: "127.0.0.1:8080".parse().unwrap(),
+                container: 80
+            }]
+        );
         let expected = "--udp-ports none --tcp-ports 127.0.0.1/8080:80 --tcp-ports 127.0.0.1/8081:80 --pid";
         assert!(open.contains(expected), "{open}");
     }
@@ -296,7 +324,7 @@ mod tests {
             "{arguments}"
         );
         assert_eq!(arguments.contains("--enable-sandbox"), has_root);
-        assert!(!slirp.tcp_ports().is_supported() && !slirp.udp_ports().is_supported());
+        assert!(!slirp.tcp_ports().is_supported() && slirp.udp_ports().is_supported());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 /// Reads a stream from a blocking thread. An error of the stream is inside the one of the reader, where
-/// [`failed`](super::archive::failed) finds it.
+/// [`failed`](super::failed) finds it.
 pub(crate) struct StreamReader {
     stream: ByteStream,
     runtime: Handle,

@@ -35,7 +35,7 @@ async fn a_dropped_stream_ends_the_packing() {
     let fixture = Fixture::new();
     let large = fs::File::create(fixture.path("large")).unwrap();
     large.set_len(64 << 30).unwrap();
-    let found = Found::look(&fixture.root, Path::new("/large")).unwrap();
+    let found = Source::look(&fixture.root, "/large", None).unwrap();
     let (held, released) = oneshot::channel::<()>();
     let mut stream = packed(found, "/large".to_owned(), held);
     let first = stream.next().await.unwrap().unwrap();
@@ -63,7 +63,7 @@ async fn a_stream_is_whole_and_a_fifo_does_not_stop_it() {
             .file_type()
             .is_fifo()
     );
-    let found = Found::look(&fixture.root, Path::new("/work")).unwrap();
+    let found = Source::look(&fixture.root, "/work", None).unwrap();
     let pieces: Vec<_> = packed(found, "/work".to_owned(), ()).collect().await;
     let tar: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap()).collect();
     assert_eq!(tar, fixture.copy_from("/work").unwrap());

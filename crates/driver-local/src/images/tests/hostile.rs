@@ -133,7 +133,7 @@ fn attributes_of_the_overlay_are_left_out() {
             ("SCHILY.xattr.user.kept", b"a\nb"),
         ])
         .dir("d");
-    let root = crate::rootfs::Root::open(&fixture.unpack(tar).unwrap()).unwrap();
+    let root = driver_local_shim::rootfs::Root::open(&fixture.unpack(tar).unwrap()).unwrap();
     let place = root.place(Path::new("d")).unwrap();
     assert_eq!(place.xattr_names().unwrap(), ["user.kept"]);
     assert_eq!(place.xattr(OsStr::new("user.kept")).unwrap().unwrap(), b"a\nb");

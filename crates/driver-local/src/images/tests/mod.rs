@@ -23,7 +23,7 @@ use tar::{EntryType, Header};
 
 use super::ImageStore;
 use crate::layout::Layout;
-use crate::tarball::Limits;
+use driver_local_shim::Limits;
 
 /// A tar whose headers say whatever a test wants.
 #[derive(Clone, Default)]

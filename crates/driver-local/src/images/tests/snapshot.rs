@@ -4,11 +4,11 @@ use std::ffi::CString;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use driver_local_shim::rootfs::Root;
 use driver_types::Labels;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::*;
-use crate::rootfs::Root;
 use crate::spec::ImageSpec;
 
 /// An overlay that is unmounted when it is dropped.

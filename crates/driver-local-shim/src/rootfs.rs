@@ -20,15 +20,15 @@ const ATTEMPTS: usize = 128;
 /// A directory that bounds all paths: absolute ones begin at it, `..` does not leave it, and symbolic links are followed as
 /// a process would that has it for its root.
 #[derive(Debug)]
-pub(crate) struct Root(OwnedFd);
+pub struct Root(OwnedFd);
 
 /// A name in a directory; there need not be anything of this name. Symbolic links of this name are never followed.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// The directory: opened with `O_PATH`.
-    pub(crate) parent: OwnedFd,
+    pub parent: OwnedFd,
     /// One component, neither `.` nor `..`.
-    pub(crate) name: OsString,
+    pub name: OsString,
 }
 
 impl From<OwnedFd> for Root {
@@ -46,19 +46,19 @@ impl AsFd for Root {
 
 impl Root {
     /// The root at a path of the host, which is trusted.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
     /// Opens what is there. A symbolic link at the end is followed unless `flags` have `NOFOLLOW`. It may be a FIFO: for
     /// reading use `NONBLOCK`.
-    pub(crate) fn open_in(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    pub fn open_in(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         self.create_in(path, flags, Mode::empty())
     }
 
     /// Opens with flags that may make the file (`CREATE`): `mode` is that of a new one, before the umask.
-    pub(crate) fn create_in(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    pub fn create_in(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -74,12 +74,12 @@ impl Root {
     }
 
     /// The directory at a path, following symbolic links.
-    pub(crate) fn dir(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub fn dir(&self, path: &Path) -> io::Result<OwnedFd> {
         self.open_in(path, OFlags::PATH | OFlags::DIRECTORY)
     }
 
     /// What is there, following symbolic links, also at the end.
-    pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
+    pub fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self.open_in(path, OFlags::PATH)?)?)
     }
 
@@ -88,7 +88,7 @@ impl Root {
     /// # Errors
     ///
     /// `InvalidInput` where the path has no last component: the root itself, or `..` at the end.
-    pub(crate) fn place(&self, path: &Path) -> io::Result<Place> {
+    pub fn place(&self, path: &Path) -> io::Result<Place> {
         let Some(Component::Normal(name)) = path.components().next_back() else {
             let message = format!("{} names no entry of a directory", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -102,7 +102,7 @@ impl Root {
 
     /// The directory at a path. It and those above it are made where they are missing, owned by this process, with
     /// exactly this mode. Symbolic links to directories are followed; others are an error.
-    pub(crate) fn mkdir_all(&self, path: &Path, mode: Mode) -> io::Result<OwnedFd> {
+    pub fn mkdir_all(&self, path: &Path, mode: Mode) -> io::Result<OwnedFd> {
         match self.dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => return opened,
@@ -128,7 +128,7 @@ impl Root {
 
 impl Place {
     /// A name in a directory that is open. `None`: it is not one component.
-    pub(crate) fn new(parent: OwnedFd, name: &OsStr) -> Option<Self> {
+    pub fn new(parent: OwnedFd, name: &OsStr) -> Option<Self> {
         let mut components = Path::new(name).components();
         let only = matches!(components.next(), Some(Component::Normal(only)) if only == name);
         (only && components.next().is_none()).then(|| Self {
@@ -138,7 +138,7 @@ impl Place {
     }
 
     /// What is there; `None`: nothing.
-    pub(crate) fn stat(&self) -> io::Result<Option<Stat>> {
+    pub fn stat(&self) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -147,13 +147,13 @@ impl Place {
     }
 
     /// The type of what is there; `None`: nothing.
-    pub(crate) fn file_type(&self) -> io::Result<Option<FileType>> {
+    pub fn file_type(&self) -> io::Result<Option<FileType>> {
         let stat = self.stat()?;
         Ok(stat.map(|stat| FileType::from_raw_mode(stat.st_mode)))
     }
 
     /// Opens what is there; a symbolic link is an error (`ELOOP`), except with `PATH`.
-    pub(crate) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+    pub fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(
             &self.parent,
@@ -164,24 +164,24 @@ impl Place {
     }
 
     /// Makes a file, open for writing; there must be nothing of this name.
-    pub(crate) fn create(&self, mode: Mode) -> io::Result<File> {
+    pub fn create(&self, mode: Mode) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.parent, &self.name, flags, mode)?.into())
     }
 
     /// Makes a directory with exactly this mode, whatever the umask.
-    pub(crate) fn mkdir(&self, mode: Mode) -> io::Result<()> {
+    pub fn mkdir(&self, mode: Mode) -> io::Result<()> {
         rustix::fs::mkdirat(&self.parent, &self.name, mode)?;
         self.chmod(mode)
     }
 
     /// Makes a symbolic link. Its target may be anything.
-    pub(crate) fn symlink(&self, target: &OsStr) -> io::Result<()> {
+    pub fn symlink(&self, target: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, &self.parent, &self.name)?)
     }
 
     /// Makes this another name of what `existing` names; of a symbolic link itself, not of its target.
-    pub(crate) fn link(&self, existing: &Self) -> io::Result<()> {
+    pub fn link(&self, existing: &Self) -> io::Result<()> {
         let (old, new) = (existing, self);
         Ok(rustix::fs::linkat(
             &old.parent,
@@ -193,17 +193,17 @@ impl Place {
     }
 
     /// Makes a FIFO, a socket, or a device of this number.
-    pub(crate) fn mknod(&self, kind: FileType, mode: Mode, device: u64) -> io::Result<()> {
+    pub fn mknod(&self, kind: FileType, mode: Mode, device: u64) -> io::Result<()> {
         Ok(rustix::fs::mknodat(&self.parent, &self.name, kind, mode, device)?)
     }
 
     /// Removes what is there, a directory with all that is in it. Nothing there is fine.
-    pub(crate) fn remove_all(&self) -> io::Result<()> {
-        driver_local_shim::remove_all(&self.parent, &self.name)
+    pub fn remove_all(&self) -> io::Result<()> {
+        crate::remove_all(&self.parent, &self.name)
     }
 
     /// Sets the owner; a symbolic link's own. Clears the set-user-id bits and file capabilities: do it first.
-    pub(crate) fn chown(&self, uid: u32, gid: u32) -> io::Result<()> {
+    pub fn chown(&self, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::chownat(
@@ -216,19 +216,19 @@ impl Place {
     }
 
     /// Sets the permission bits. A symbolic link has none: an error.
-    pub(crate) fn chmod(&self, mode: Mode) -> io::Result<()> {
+    pub fn chmod(&self, mode: Mode) -> io::Result<()> {
         let file = self.open(OFlags::PATH)?;
         Ok(rustix::fs::chmod(by_descriptor(&file), mode)?)
     }
 
     /// Sets the times; a symbolic link's own.
-    pub(crate) fn set_times(&self, times: &Timestamps) -> io::Result<()> {
+    pub fn set_times(&self, times: &Timestamps) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(&self.parent, &self.name, times, flags)?)
     }
 
     /// Sets an extended attribute; a symbolic link's own.
-    pub(crate) fn set_xattr(&self, name: &OsStr, value: &[u8]) -> io::Result<()> {
+    pub fn set_xattr(&self, name: &OsStr, value: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::lsetxattr(
             self.path_by_parent(),
             name,
@@ -238,7 +238,7 @@ impl Place {
     }
 
     /// An extended attribute of what is there, a symbolic link's own; `None`: it has none of this name.
-    pub(crate) fn xattr(&self, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    pub fn xattr(&self, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
         let path = self.path_by_parent();
         let mut value = vec![0; 64 << 10];
         match rustix::fs::lgetxattr(path, name, &mut value[..]) {
@@ -252,7 +252,7 @@ impl Place {
     }
 
     /// The names of its extended attributes, a symbolic link's own.
-    pub(crate) fn xattr_names(&self) -> io::Result<Vec<OsString>> {
+    pub fn xattr_names(&self) -> io::Result<Vec<OsString>> {
         let mut list = vec![0_u8; 64 << 10];
         let size = match rustix::fs::llistxattr(self.path_by_parent(), &mut list[..]) {
             Err(Errno::NOTSUP) => 0,
@@ -264,14 +264,8 @@ impl Place {
         Ok(names.map(|name| OsStr::from_bytes(name).to_owned()).collect())
     }
 
-    /// The places in the directory that is there, in the order in which the file system gives them.
-    #[cfg(test)]
-    pub(crate) fn children(&self) -> io::Result<Vec<OsString>> {
-        names_in(&self.open(OFlags::RDONLY | OFlags::DIRECTORY)?)
-    }
-
     /// Where a symbolic link points to.
-    pub(crate) fn read_link(&self) -> io::Result<OsString> {
+    pub fn read_link(&self) -> io::Result<OsString> {
         let target = rustix::fs::readlinkat(&self.parent, &self.name, Vec::new())?;
         Ok(OsStr::from_bytes(target.as_bytes()).to_owned())
     }
@@ -283,10 +277,8 @@ impl Place {
     }
 }
 
-pub(crate) use driver_local_shim::names_in;
-
 /// The path of what a descriptor has open, for calls that refuse one of `O_PATH`.
-pub(crate) fn by_descriptor(file: impl AsFd) -> String {
+pub fn by_descriptor(file: impl AsFd) -> String {
     format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 

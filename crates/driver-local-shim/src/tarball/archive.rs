@@ -1,13 +1,13 @@
 //! Reading a tar that is not trusted. The headers are parsed by the `tar` crate; extensions are ours, as that crate reads
 //! them into memory whatever their size, and takes a PAX record with a line break in it for a broken one.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 
-use driver_types::{DriverError, Result};
 use tar::{EntryType, Header};
+
+use super::error::{Error, Result, broken};
 
 const BLOCK: u64 = 512;
 
@@ -15,7 +15,7 @@ const BLOCK: u64 = 512;
 const MAX_EXTENSIONS: u64 = 1 << 20;
 
 /// The entries of a tar, one after another.
-pub(crate) struct Archive<R> {
+pub struct Archive<R> {
     source: R,
     /// Bytes of data of the last entry that were not yet read, and of padding after them.
     data: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Archive<R> {
 
 /// What an entry makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     File,
     Directory,
     Symlink,
@@ -37,17 +37,17 @@ pub(crate) enum Kind {
 
 /// An entry. Names are as they are in the archive.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) kind: Kind,
-    pub(crate) path: OsString,
-    pub(crate) link: OsString,
-    pub(crate) size: u64,
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) path: OsString,
+    pub(super) link: OsString,
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
     /// Seconds and nanoseconds.
-    pub(crate) mtime: (i64, u32),
-    pub(crate) xattrs: Vec<(OsString, Vec<u8>)>,
+    pub(super) mtime: (i64, u32),
+    pub(super) xattrs: Vec<(OsString, Vec<u8>)>,
 }
 
 /// What extensions say about the next entry.
@@ -63,25 +63,10 @@ struct Extensions {
     bytes: u64,
 }
 
-pub(crate) fn broken(why: impl std::fmt::Display) -> DriverError {
-    DriverError::file_system(format!("the archive cannot be read: {why}"))
-}
-
-/// What an archive is read from may fail with an error of the driver inside, that of the caller's stream or a limit's:
-/// it is told as it is.
-pub(crate) fn failed(error: io::Error) -> DriverError {
-    let mut cause: Option<&(dyn Error + 'static)> = error.get_ref().map(|inner| inner as _);
-    while let Some(inner) = cause {
-        if let Some(own) = inner.downcast_ref::<DriverError>() {
-            return own.clone();
-        }
-        cause = inner.source();
-    }
-    broken(&error).with_source(error)
-}
-
 impl<R: Read> Archive<R> {
-    pub(crate) fn new(source: R) -> Self {
+    /// Of a source that is to have at least the end of an archive.
+    #[must_use]
+    pub fn new(source: R) -> Self {
         Self {
             source,
             data: 0,
@@ -91,7 +76,8 @@ impl<R: Read> Archive<R> {
     }
 
     /// Of a source that may have no bytes at all: then there are no entries.
-    pub(crate) fn perhaps_empty(source: R) -> Self {
+    #[must_use]
+    pub fn perhaps_empty(source: R) -> Self {
         Self {
             begun: true,
             ..Self::new(source)
@@ -99,7 +85,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next entry; its data can be read until the next call. `None`: the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         let mut extensions = Extensions::default();
         loop {
             self.pass(self.data + self.padding)?;
@@ -125,12 +111,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads data of the entry: to its end, 0 bytes.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let wanted = buffer.len().min(usize::try_from(self.data).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
         }
-        match self.source.read(&mut buffer[..wanted]).map_err(failed)? {
+        match self.source.read(&mut buffer[..wanted]).map_err(Error::Source)? {
             0 => Err(broken("it ends within an entry")),
             count => {
                 self.data -= count as u64;
@@ -140,9 +126,13 @@ impl<R: Read> Archive<R> {
     }
 
     /// The rest of the source: what digests are of goes to its end, not to that of the entries.
-    pub(crate) fn finish(mut self) -> Result<R> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the source.
+    pub fn finish(mut self) -> Result<R> {
         self.pass(self.data + self.padding)?;
-        std::io::copy(&mut self.source, &mut std::io::sink()).map_err(failed)?;
+        io::copy(&mut self.source, &mut io::sink()).map_err(Error::Source)?;
         Ok(self.source)
     }
 
@@ -159,7 +149,7 @@ impl<R: Read> Archive<R> {
         let link = extensions
             .link
             .or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
-        let id = |extended: Option<u64>, header: std::io::Result<u64>| -> Result<u32> {
+        let id = |extended: Option<u64>, header: io::Result<u64>| -> Result<u32> {
             let id = extended.map_or(header, Ok).map_err(broken)?;
             // All ones means `leave it as it is` to the kernel.
             u32::try_from(id)
@@ -194,7 +184,7 @@ impl<R: Read> Archive<R> {
         let block = header.as_mut_bytes();
         let mut filled = 0;
         while filled < block.len() {
-            match self.source.read(&mut block[filled..]).map_err(failed)? {
+            match self.source.read(&mut block[filled..]).map_err(Error::Source)? {
                 0 => break,
                 count => filled += count,
             }
@@ -253,7 +243,7 @@ impl<R: Read> Archive<R> {
 
     fn pass(&mut self, bytes: u64) -> Result<()> {
         let mut rest = self.source.by_ref().take(bytes);
-        let passed = std::io::copy(&mut rest, &mut std::io::sink()).map_err(failed)?;
+        let passed = io::copy(&mut rest, &mut io::sink()).map_err(Error::Source)?;
         (self.data, self.padding) = (0, 0);
         if passed < bytes {
             return Err(broken("it ends within an entry"));

@@ -18,49 +18,47 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use driver_types::{DriverError, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
 use super::archive::{Archive, Entry, Kind};
+use super::error::{Error, Result};
 use super::names::{self, refused, shown};
+use super::rights::Rights;
 use super::whiteouts::{self, Whiteouts};
+use crate::Limits;
 use crate::rootfs::{Place, Root, by_descriptor};
 
-/// What an archive may have at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Entries.
-    pub(crate) entries: u64,
-    /// Bytes without compression.
-    pub(crate) bytes: u64,
-    /// Components of a path.
-    pub(crate) depth: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            entries: 1_000_000,
-            bytes: 32 << 30,
-            depth: 256,
-        }
-    }
-}
-
 /// Unpacks the tar of a layer into the root of that, and returns the bytes that the files in it have.
-pub(crate) fn unpack_layer<R: Read>(archive: &mut Archive<R>, root: &Root, limits: &Limits) -> Result<u64> {
-    Unpacker::new(root, limits, Use::Layer, Path::new("")).unpack(archive)
+///
+/// # Errors
+///
+/// What the archive is refused for, or the file system has refused. What came before it is there.
+pub fn unpack_layer<R: Read>(
+    archive: &mut Archive<R>,
+    root: &Root,
+    limits: &Limits,
+    rights: Rights,
+) -> Result<u64> {
+    Unpacker::new(root, limits, Use::Layer, Path::new(""), rights).unpack(archive)
 }
 
-/// Unpacks the tar of a caller into a directory of a container's root, which exists. On an error, what came before it is
-/// there.
-pub(crate) fn unpack_copy<R: Read>(archive: &mut Archive<R>, root: &Root, directory: &Path) -> Result<()> {
+/// Unpacks the tar of a caller into a directory of a container's root, which exists.
+///
+/// # Errors
+///
+/// As of [`unpack_layer`].
+pub fn unpack_copy<R: Read>(
+    archive: &mut Archive<R>,
+    root: &Root,
+    directory: &Path,
+    rights: Rights,
+) -> Result<()> {
     // The disk of the container is the limit.
     let limits = Limits {
         bytes: u64::MAX,
         ..Limits::default()
     };
-    let unpacker = Unpacker::new(root, &limits, Use::Copy, directory);
+    let unpacker = Unpacker::new(root, &limits, Use::Copy, directory, rights);
     unpacker.unpack(archive).map(drop)
 }
 
@@ -77,7 +75,7 @@ struct Unpacker<'a> {
     purpose: Use,
     /// Where in the root all names begin.
     base: &'a Path,
-    is_root: bool,
+    rights: Rights,
     /// Permissions and times of directories: set at the end, as what is put into them changes the times, and the
     /// permissions may forbid to put anything.
     directories: BTreeMap<PathBuf, (Mode, Timestamps)>,
@@ -87,15 +85,15 @@ struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    fn new(root: &'a Root, limits: &'a Limits, purpose: Use, base: &'a Path) -> Self {
+    fn new(root: &'a Root, limits: &'a Limits, purpose: Use, base: &'a Path, rights: Rights) -> Self {
         Self {
             root,
             limits,
             purpose,
             base,
-            is_root: rustix::process::geteuid().is_root(),
+            rights,
             directories: BTreeMap::new(),
-            whiteouts: Whiteouts::default(),
+            whiteouts: Whiteouts::new(rights),
             bytes: 0,
             buffer: vec![0; 64 << 10],
         }
@@ -167,9 +165,10 @@ impl<'a> Unpacker<'a> {
     /// A layer has its root; a copy leaves the directory as it is.
     fn base_itself(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind == Kind::Directory && self.purpose == Use::Layer {
-            if self.is_root {
+            if self.rights.keep_owners() {
                 let root = rustix::fs::openat(self.root, ".", OFlags::RDONLY, Mode::empty())?;
-                rustix::fs::fchown(root, uid(entry), gid(entry))?;
+                let given = rustix::fs::fchown(root, uid(entry), gid(entry));
+                self.given(entry, given.map_err(io::Error::from))?;
             }
             self.directories
                 .insert(PathBuf::new(), (Mode::from_raw_mode(entry.mode), times(entry)));
@@ -261,8 +260,8 @@ impl<'a> Unpacker<'a> {
 
     /// Owner, attributes, permissions, times: in this order, as a change of the owner takes privileges away.
     fn describe(&mut self, place: &Place, entry: &Entry, path: &Path) -> io::Result<()> {
-        if self.is_root {
-            place.chown(entry.uid, entry.gid)?;
+        if self.rights.keep_owners() {
+            self.given(entry, place.chown(entry.uid, entry.gid))?;
         }
         for (name, value) in &entry.xattrs {
             if self.keeps(name) && entry.kind != Kind::Symlink && entry.kind != Kind::Fifo {
@@ -285,8 +284,9 @@ impl<'a> Unpacker<'a> {
 
     /// Likewise for a file, by its descriptor: whoever may write to the directory may have put another of the name there.
     fn describe_file(&self, file: &File, entry: &Entry) -> io::Result<()> {
-        if self.is_root {
-            rustix::fs::fchown(file, uid(entry), gid(entry))?;
+        if self.rights.keep_owners() {
+            let given = rustix::fs::fchown(file, uid(entry), gid(entry));
+            self.given(entry, given.map_err(io::Error::from))?;
         }
         for (name, value) in &entry.xattrs {
             if self.keeps(name) {
@@ -297,9 +297,20 @@ impl<'a> Unpacker<'a> {
         Ok(rustix::fs::futimens(file, &times(entry))?)
     }
 
+    /// A namespace has no other ids than those that were granted.
+    fn given(&self, entry: &Entry, given: io::Result<()>) -> io::Result<()> {
+        given.map_err(|error| match (self.rights, error.kind()) {
+            (Rights::Namespace, io::ErrorKind::InvalidInput) => io::Error::other(format!(
+                "its owner {}:{} does not exist here; grant more ids in /etc/subuid and /etc/subgid",
+                entry.uid, entry.gid
+            )),
+            _ => error,
+        })
+    }
+
     fn keeps(&self, xattr: &OsString) -> bool {
         let name = xattr.as_bytes();
-        (name == b"security.capability" && self.is_root)
+        (name == b"security.capability" && self.rights.keep_owners())
             || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
     }
 
@@ -351,6 +362,9 @@ fn times(entry: &Entry) -> Timestamps {
     }
 }
 
-fn written(path: &OsStr, error: io::Error) -> DriverError {
-    DriverError::file_system(format!("cannot unpack {}: {error}", shown(path))).with_source(error)
+fn written(path: &OsStr, error: io::Error) -> Error {
+    Error::File {
+        path: shown(path),
+        error,
+    }
 }

@@ -14,19 +14,24 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use tar::{Builder, EntryType, Header};
 
-use super::whiteouts::opaque_xattr;
-use crate::rootfs::{Place, Root, by_descriptor, names_in};
+use super::rights::Rights;
+use crate::names_in;
+use crate::rootfs::{Place, Root, by_descriptor};
 
 /// Packs the upper directory of an overlay as a layer: hidden names become whiteouts of the OCI.
-pub(crate) fn pack_layer(root: &Root, writer: impl Write) -> io::Result<()> {
-    let mut packer = Packer::new(writer, true);
+///
+/// # Errors
+///
+/// Those of the file system and of the writer, with the path.
+pub fn pack_layer(root: &Root, writer: impl Write, rights: Rights) -> io::Result<()> {
+    let mut packer = Packer::new(writer, Some(rights));
     packer.tree(root, Path::new(""))?;
     packer.tar.into_inner()?.flush()
 }
 
 /// Something that is to be copied out of a container: looked up before the first byte.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     what: What,
     /// How the names in the archive begin.
     name: PathBuf,
@@ -41,7 +46,11 @@ enum What {
 
 impl Found {
     /// Looks for a path. Symbolic links on the way are followed in the root; one at the end is what is copied.
-    pub(crate) fn look(root: &Root, path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; `Unsupported` for what is in one of the kernel's.
+    pub fn look(root: &Root, path: &Path) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             let directory = Root::from(root.dir(path)?);
             refuse_kernels(&directory)?;
@@ -59,8 +68,12 @@ impl Found {
     }
 
     /// Packs it, with all that is in it.
-    pub(crate) fn pack(&self, writer: impl Write) -> io::Result<()> {
-        let mut packer = Packer::new(writer, false);
+    ///
+    /// # Errors
+    ///
+    /// As of [`pack_layer`].
+    pub fn pack(&self, writer: impl Write) -> io::Result<()> {
+        let mut packer = Packer::new(writer, None);
         match &self.what {
             What::Directory(root) => packer.tree(root, &self.name)?,
             What::Entry(place) => {
@@ -76,18 +89,17 @@ impl Found {
 
 struct Packer<W: Write> {
     tar: Builder<W>,
-    is_layer: bool,
-    is_root: bool,
+    /// Of a layer: who made the overlay.
+    layer: Option<Rights>,
     /// The first name of each file with several.
     linked: HashMap<(u64, u64), PathBuf>,
 }
 
 impl<W: Write> Packer<W> {
-    fn new(writer: W, is_layer: bool) -> Self {
+    fn new(writer: W, layer: Option<Rights>) -> Self {
         Self {
             tar: Builder::new(writer),
-            is_layer,
-            is_root: rustix::process::geteuid().is_root(),
+            layer,
             linked: HashMap::new(),
         }
     }
@@ -128,7 +140,7 @@ impl<W: Write> Packer<W> {
     /// Whether something went away while a living container is copied; or became something else.
     fn is_gone(&self, error: &io::Error) -> bool {
         let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
-        !self.is_layer && gone.contains(&error.kind())
+        self.layer.is_none() && gone.contains(&error.kind())
     }
 
     /// Adds one entry; whether it is a directory to go into.
@@ -144,7 +156,7 @@ impl<W: Write> Packer<W> {
                 }
                 return Ok(!is_kernels(&opened)?);
             }
-            FileType::CharacterDevice if self.is_layer && stat.st_rdev == 0 => {
+            FileType::CharacterDevice if self.layer.is_some() && stat.st_rdev == 0 => {
                 let mut hidden = b".wh.".to_vec();
                 hidden.extend_from_slice(place.name.as_bytes());
                 self.whiteout(&name.with_file_name(OsStr::from_bytes(&hidden)))?;
@@ -207,9 +219,9 @@ impl<W: Write> Packer<W> {
         let mut kept = Vec::new();
         for name in place.xattr_names()? {
             let text = name.to_string_lossy().into_owned();
-            if self.is_layer && name == opaque_xattr(self.is_root) {
+            if self.layer.is_some_and(|rights| name == rights.opaque_xattr()) {
                 opaque = place.xattr(&name)?.as_deref() == Some(b"y");
-            } else if self.is_layer && is_redirect(&text) {
+            } else if self.layer.is_some() && is_redirect(&text) {
                 return Err(io::Error::other(format!(
                     "it has {text}; overlays must be mounted with redirect_dir=off,metacopy=off"
                 )));
@@ -277,7 +289,11 @@ fn is_kernels(opened: impl AsFd) -> io::Result<bool> {
 }
 
 /// Refuses what is in a file system of the kernel: nothing can be copied into or out of it.
-pub(crate) fn refuse_kernels(opened: impl AsFd) -> io::Result<()> {
+///
+/// # Errors
+///
+/// `Unsupported`; those of the file system.
+pub fn refuse_kernels(opened: impl AsFd) -> io::Result<()> {
     if is_kernels(opened)? {
         let message = "it is in a file system of the kernel's; use exec in the running container";
         return Err(io::Error::new(ErrorKind::Unsupported, message));

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use driver_types::{DriverError, Result};
+use super::error::{Error, Result};
 
 /// A path has less than this many bytes: what the kernel takes.
 const MAX_PATH: usize = 4096;
 
-pub(super) fn refused(why: impl std::fmt::Display) -> DriverError {
-    DriverError::file_system(format!("the archive is refused: {why}"))
+pub(super) fn refused(why: impl std::fmt::Display) -> Error {
+    Error::Archive(format!("the archive is refused: {why}"))
 }
 
 pub(super) fn shown(path: &OsStr) -> String {
