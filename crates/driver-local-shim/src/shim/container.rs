@@ -232,7 +232,7 @@ impl Begun<'_> {
         }
         // From here on only the main process holds it, until it executes the program.
         drop(self.status);
-        init::run(main.pid, exit)
+        init::run(main.pid, exit, &self.equipment.held)
     }
 }
 
