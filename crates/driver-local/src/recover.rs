@@ -32,8 +32,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
             turn => turn?,
         };
-        let turn = lost::adopt(core, turn).await?;
-        let turn = lost::hear(core, turn).await?;
+        let turn = lost::take_over(core, turn).await?;
         if turn.container.story.run.as_ref().is_some_and(|run| run.killing) {
             // A removal by force was begun; its processes may have been killed or not.
             if let Err(error) = lifecycle::remove(core, &turn).await {
