@@ -44,7 +44,7 @@ impl Watched {
         Watch { all, run }
     }
 
-    fn has(&self, id: &str, run: u32) -> bool {
+    pub(crate) fn has(&self, id: &str, run: u32) -> bool {
         self.runs().iter().any(|(of, number)| of == id && *number == run)
     }
 

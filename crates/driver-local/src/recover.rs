@@ -101,8 +101,13 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         core.containers
             .record(container, &Record::StartFailed { run, at: now_ms() })?;
     }
-    // What could not be adopted.
-    lost::end(core, id)?;
+    // What could not be adopted. A run that is watched may have lost its shim since, and gets another one.
+    let watched = container
+        .unfinished()
+        .filter(|run| core.watched.has(id, run.number));
+    if watched.is_none() {
+        lost::end(core, id)?;
+    }
     let settled = core.containers.look(id)?;
     if let Some(settled) = &settled {
         agree_with_freezer(core, settled)?;
