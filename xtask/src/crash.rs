@@ -17,7 +17,7 @@ const TARGET: [&str; 7] = [
 
 #[derive(Args)]
 pub(crate) struct CrashArguments {
-    /// How many points for each victim, evenly over all; 0: every point there is (half an hour)
+    /// How many points for each victim, over all scripts and kinds of calls; 0: every one (half an hour)
     #[arg(long, value_name = "N", default_value_t = 400)]
     points: u32,
     /// How many rounds of random kills under load

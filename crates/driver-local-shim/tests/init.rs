@@ -98,6 +98,29 @@ fn without_one_the_program_is_pid_1() {
     assert_eq!(place.run(place.script("echo $$")).out, "2\n");
 }
 
+/// Pid 1 waits until what is in the pipes is taken; not for those who write on, who may be of a user that it cannot end.
+#[rstest]
+#[case("yes &")]
+#[case("busybox start-stop-daemon -S -c ada -x /bin/yes &")]
+fn a_flood_holds_nothing_up(#[case] flood: &str) {
+    const SETGID_AND_SETUID: u64 = 1 << 6 | 1 << 7;
+    if skipped() {
+        return;
+    }
+    let place = Place::new();
+    let mut task = place.script(&format!("{flood} sleep 0.1; exit 3"));
+    task.process.capabilities = SETGID_AND_SETUID;
+    let ended = place.run(task);
+    ended.code(3);
+    assert!(
+        ended.out.len() > 1 << 20,
+        "{} bytes, {}",
+        ended.out.len(),
+        ended.err
+    );
+    place.nothing_left();
+}
+
 /// What the program leaves behind ends with it, and holds nothing up.
 #[rstest]
 #[case(true)]

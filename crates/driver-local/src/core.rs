@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::images::ImageStore;
 use crate::layout::Layout;
 use crate::lock::FileLock;
+use crate::lost::Watched;
 use crate::names::Names;
 use crate::networks::Networks;
 use crate::options::LocalOptions;
@@ -47,6 +48,9 @@ pub(crate) struct Core {
     pub(crate) volumes: Volumes,
     pub(crate) networks: Networks,
     pub(crate) health: HealthChecks,
+    pub(crate) watched: Watched,
+    /// Of containers whose runs get another shim.
+    pub(crate) adopting: KeyedMutex,
     order: KeyedMutex,
     watcher: OnceLock<Watcher>,
     wanted: std::sync::Mutex<Option<UnboundedReceiver<Wanted>>>,
@@ -86,6 +90,8 @@ impl Core {
             networks: Networks::new(&layout, &owner, host.has_bridges(), host.outbound()),
             images: Arc::new(images),
             health: HealthChecks::default(),
+            watched: Watched::default(),
+            adopting: KeyedMutex::new(),
             containers: Arc::new(containers),
             owner,
             layout,

@@ -172,7 +172,7 @@ impl ContainerDir {
 
     /// Whether a shim lives for this container: it holds the lock.
     pub(crate) fn has_shim(&self) -> bool {
-        matches!(FileLock::try_acquire(&self.shim_lock()), Ok(None))
+        FileLock::is_taken(&self.shim_lock())
     }
 
     /// Whether an init has told how the main process ended. Its shim takes the file away at the end of the run.

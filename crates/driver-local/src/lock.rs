@@ -60,6 +60,12 @@ impl FileLock {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Whether somebody has it alone. Those who only look are not in each other's way: they share it for a moment.
+    pub(crate) fn is_taken(path: &Path) -> bool {
+        let looked = open(path).map(|file| flock(&file, FlockOperation::NonBlockingLockShared));
+        matches!(looked, Ok(Err(rustix::io::Errno::WOULDBLOCK)))
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {

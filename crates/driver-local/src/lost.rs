@@ -1,18 +1,19 @@
 //! Runs whose shim was killed. They get another one, which goes on where it was; where that cannot be, they are ended, and
 //! those who wait are told.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use driver_local_shim::{Report, Task};
 use driver_types::{ContainerStatus, DriverError, Result, Signal};
+use tokio::io::Interest;
 
 use crate::container::Container;
 use crate::core::{Core, Turn, blocking};
 use crate::journal::Record;
 use crate::shim::ShimProcess;
 use crate::time::now_ms;
-use crate::{launch, lifecycle, process};
+use crate::{launch, lifecycle, process, ready};
 
 /// How often a run gets another shim that dies before it answers: more often than shims wait that one killer could know.
 const ADOPTIONS: usize = 5;
@@ -24,16 +25,87 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// A lock cannot be awaited without a thread that may be stuck; here it is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
+/// The runs whose shims this driver waits for, by container and number; one of whose shims another is on the way twice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched(Arc<Mutex<Vec<(String, u32)>>>);
+
+/// A run among them, until it is dropped.
+#[derive(Debug)]
+struct Watch {
+    all: Watched,
+    run: (String, u32),
+}
+
+impl Watched {
+    fn add(&self, id: &str, run: u32) -> Watch {
+        let run = (id.to_owned(), run);
+        self.runs().push(run.clone());
+        let all = self.clone();
+        Watch { all, run }
+    }
+
+    pub(crate) fn has(&self, id: &str, run: u32) -> bool {
+        self.runs().iter().any(|(of, number)| of == id && *number == run)
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Vec<(String, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut runs = self.all.runs();
+        let index = runs.iter().position(|run| *run == self.run);
+        index.map(|index| runs.swap_remove(index));
+    }
+}
+
 /// Waits for the end of a run's shim; where it has not written the end of the run, takes care of that. Ends with the driver.
 pub(crate) fn watch(core: &Arc<Core>, id: &str, run: u32, shim: ShimProcess) {
+    watch_until(core, id, run, shim.ended());
+}
+
+fn watch_until(core: &Arc<Core>, id: &str, run: u32, end: impl Future<Output = ()> + Send + 'static) {
+    let watch = core.watched.add(id, run);
     let (core, id) = (Arc::downgrade(core), id.to_owned());
     tokio::spawn(async move {
-        shim.ended().await;
+        end.await;
         let Some(core) = core.upgrade() else { return };
         if let Err(error) = rescue(&core, &id, run).await {
             tracing::warn!(container = id, %error, "a run whose shim was killed is left for recover");
         }
+        drop(watch);
     });
+}
+
+/// Watches a run whose shim another driver has started. A shim that is being killed still has its lock, and counts as one that
+/// lives; when it is gone the run gets another one.
+async fn guard(core: &Arc<Core>, id: &str) -> Result<()> {
+    let begin = Instant::now();
+    while begin.elapsed() < LOCK_LIMIT {
+        let found = core.containers.look(id)?;
+        let Some((container, run)) = found.as_ref().and_then(|found| Some((found, found.live()?))) else {
+            return Ok(());
+        };
+        if core.watched.has(id, run.number) || (!container.dir.has_shim() && adopt_now(core, id).await?) {
+            return Ok(());
+        }
+        // One that begins or ends does not listen.
+        let shim = process::shim(container.dir.path());
+        if let Ok(shim) = shim.and_then(|shim| ready::register(shim, Interest::READABLE)) {
+            watch_until(core, id, run.number, async move {
+                let _ = shim.readable().await;
+            });
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    tracing::warn!(
+        container = id,
+        "its shim does not answer; nobody will see it killed"
+    );
+    Ok(())
 }
 
 async fn rescue(core: &Arc<Core>, id: &str, run: u32) -> Result<()> {
@@ -57,7 +129,11 @@ async fn rescue(core: &Arc<Core>, id: &str, run: u32) -> Result<()> {
         turn => turn?,
     };
     let now = &turn.container;
-    if now.live().is_some() || now.story.starting.is_some() {
+    if now.live().is_some() {
+        // Another driver has given it a shim.
+        return Box::pin(guard(core, id)).await;
+    }
+    if now.story.starting.is_some() {
         return Ok(());
     }
     let (core, now) = (Arc::clone(core), now.clone());
@@ -90,19 +166,26 @@ async fn await_lock(core: &Core, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives a run whose shim was killed another one; of a run that has ended meanwhile it finds out how.
-pub(crate) async fn adopt(core: &Arc<Core>, mut turn: Turn) -> Result<Turn> {
-    adopt_now(core, turn.container.id()).await?;
-    turn.container = core.containers.find(turn.container.id())?;
+/// Sees to it that a run has a shim, and that somebody watches that; of a run that has ended meanwhile it finds out how.
+pub(crate) async fn take_over(core: &Arc<Core>, mut turn: Turn) -> Result<Turn> {
+    let id = turn.container.id().to_owned();
+    adopt_now(core, &id).await?;
+    turn.container = hear(core, &id).await?;
+    if turn.container.unfinished().is_some() && !turn.container.dir.has_shim() {
+        // It was being killed, and has let go of its lock without a word.
+        adopt_now(core, &id).await?;
+        hear(core, &id).await?;
+    }
+    guard(core, &id).await?;
+    turn.container = core.containers.find(&id)?;
     Ok(turn)
 }
 
 /// Waits until the shim has written what it is about to write, so that the journal tells how things are.
-pub(crate) async fn hear(core: &Core, mut turn: Turn) -> Result<Turn> {
-    let id = turn.container.id().to_owned();
+async fn hear(core: &Core, id: &str) -> Result<Container> {
     let heard = async {
         loop {
-            let now = core.containers.find(&id)?;
+            let now = core.containers.find(id)?;
             if !is_about_to_write(&now) {
                 return Ok::<_, DriverError>(now);
             }
@@ -110,10 +193,12 @@ pub(crate) async fn hear(core: &Core, mut turn: Turn) -> Result<Turn> {
         }
     };
     match tokio::time::timeout(WORD_LIMIT, heard).await {
-        Ok(now) => turn.container = now?,
-        Err(_) => tracing::warn!(container = id, "its shim writes neither a beginning nor an end"),
+        Ok(now) => now,
+        Err(_) => {
+            tracing::warn!(container = id, "its shim writes neither a beginning nor an end");
+            core.containers.find(id)
+        }
     }
-    Ok(turn)
 }
 
 /// Whether a shim is at the beginning of a run, whose driver is gone because it is another's turn, or at the end of one.
@@ -128,6 +213,8 @@ fn is_about_to_write(container: &Container) -> bool {
 
 /// Whether the run has a shim now, or its end is written. Whoever kills a shim may kill the next one too, before it answers.
 async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<bool> {
+    // Of two shims at a time one would wait for the other's lock in vain.
+    let _turn = core.adopting.lock(id).await;
     for attempt in 0..ADOPTIONS {
         let Some(container) = core.containers.look(id)? else {
             return Ok(false);

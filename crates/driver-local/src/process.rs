@@ -1,11 +1,16 @@
-//! The first process of a run, found again by number and start time, and signalled without a race.
+//! The first process of a run, found again by number and start time, and signalled without a race; and the shim of a run,
+//! found by its socket.
 
-use std::fs;
-use std::os::fd::OwnedFd;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
+use driver_local_shim::SOCKET;
 use driver_types::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal as KernelSignal, pidfd_open, pidfd_send_signal};
 
 use crate::journal::Run;
@@ -48,6 +53,32 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     // The name, field 2, may hold blanks and parentheses.
     let after_name = &stat[stat.rfind(')')? + 1..];
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// A descriptor of the shim that listens in a container's directory: ready to be read when it has ended.
+///
+/// # Errors
+///
+/// There is none, or it does not take connections.
+pub(crate) fn shim(container: &Path) -> io::Result<OwnedFd> {
+    let shim = listener(container)?;
+    let descriptor = pidfd_open(shim, PidfdFlags::empty())?;
+    // It listens still, so the number has not been given to another process.
+    match listener(container)? == shim {
+        true => Ok(descriptor),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// The kernel tells who connects which process listens.
+fn listener(container: &Path) -> io::Result<Pid> {
+    // The path of a socket may have 107 bytes only.
+    let container = File::open(container)?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", container.as_raw_fd()))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &address)?;
+    Ok(sockopt::socket_peercred(&socket)?.pid)
 }
 
 /// Which boot of the machine this is.

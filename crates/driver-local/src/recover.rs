@@ -32,8 +32,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
             Err(error) if error.code() == "CONTAINER_NOT_FOUND" => continue,
             turn => turn?,
         };
-        let turn = lost::adopt(core, turn).await?;
-        let turn = lost::hear(core, turn).await?;
+        let turn = lost::take_over(core, turn).await?;
         if turn.container.story.run.as_ref().is_some_and(|run| run.killing) {
             // A removal by force was begun; its processes may have been killed or not.
             if let Err(error) = lifecycle::remove(core, &turn).await {
@@ -102,8 +101,13 @@ fn settle(core: &Core, turn: &Turn) -> Result<Option<Container>> {
         core.containers
             .record(container, &Record::StartFailed { run, at: now_ms() })?;
     }
-    // What could not be adopted.
-    lost::end(core, id)?;
+    // What could not be adopted. A run that is watched may have lost its shim since, and gets another one.
+    let watched = container
+        .unfinished()
+        .filter(|run| core.watched.has(id, run.number));
+    if watched.is_none() {
+        lost::end(core, id)?;
+    }
     let settled = core.containers.look(id)?;
     if let Some(settled) = &settled {
         agree_with_freezer(core, settled)?;

@@ -5,8 +5,11 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{init, until};
@@ -15,6 +18,8 @@ use driver_types::{
     CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ContainerStatus, ExecSpec, ExitReason,
     LogOptions, ShutdownMode, StopOptions, VolumeMount,
 };
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -54,11 +59,38 @@ impl Fixture {
         self.state.join("containers").join(id)
     }
 
+    /// The container's shim: whoever listens on its socket. (/proc/locks is no picture of one moment.)
+    fn shim(&self, id: &str) -> Pid {
+        let directory = fs::File::open(self.dir(id)).unwrap();
+        let socket = format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd());
+        let socket = UnixStream::connect(socket).unwrap();
+        rustix::net::sockopt::socket_peercred(&socket).unwrap().pid
+    }
+
     /// Kills the container's shim, and waits until it is gone.
     async fn kill_shim(&self, id: &str) {
-        let shim = holder(&self.dir(id).join("shim.lock"));
-        kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
-        until("the shim is gone", || !is_alive(shim)).await;
+        let shim = self.shim(id);
+        kill_process(shim, Signal::KILL).unwrap();
+        until("the shim is gone", || !is_alive(shim.as_raw_nonzero().get())).await;
+    }
+
+    /// The application ends, and its driver with it: nobody watches its containers.
+    async fn without_driver(&mut self) {
+        self.driver.shutdown(ShutdownMode::Leave).await.unwrap();
+        self.driver = self.another();
+    }
+
+    fn another(&self) -> LocalDriver {
+        LocalDriver::open(LocalOptions::default().state_dir(&self.state)).unwrap()
+    }
+
+    fn journal(&self, id: &str) -> String {
+        fs::read_to_string(self.dir(id).join("journal")).unwrap()
+    }
+
+    async fn logs(&self, id: &str) -> String {
+        let all = LogOptions::default();
+        self.driver.get_container_logs(id, &all).await.unwrap()
     }
 
     /// A container that runs until it is ended.
@@ -73,17 +105,37 @@ impl Fixture {
     }
 }
 
-/// The process that holds a lock on a file; see proc_locks(5).
-fn holder(lock: &Path) -> i32 {
-    let inode = format!(":{}", fs::metadata(lock).unwrap().ino());
-    let locks = fs::read_to_string("/proc/locks").unwrap();
-    let fields = locks
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let ours = fields
-        .into_iter()
-        .find(|fields| fields[1] == "FLOCK" && fields[5].ends_with(&inode));
-    ours.unwrap()[4].parse().unwrap()
+/// A process that was killed, and is held where the kernel has not closed any of its files yet.
+struct Dying {
+    held: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Dying {
+    fn kill(victim: Pid) -> Self {
+        let (dies, is_dying) = mpsc::channel();
+        let (go_on, may_go) = mpsc::channel::<()>();
+        let victim = nix::unistd::Pid::from_raw(victim.as_raw_nonzero().get());
+        let tracer = std::thread::spawn(move || {
+            ptrace::seize(victim, ptrace::Options::PTRACE_O_TRACEEXIT).unwrap();
+            nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGKILL).unwrap();
+            let stopped = waitpid(victim, Some(WaitPidFlag::__WALL)).unwrap();
+            let exits = ptrace::Event::PTRACE_EVENT_EXIT as i32;
+            assert!(matches!(stopped, WaitStatus::PtraceEvent(_, _, event) if event == exits));
+            dies.send(()).unwrap();
+            let _ = may_go.recv();
+            ptrace::detach(victim, None).unwrap();
+        });
+        is_dying.recv().unwrap();
+        let held = Some((go_on, tracer));
+        Self { held }
+    }
+
+    fn let_go(mut self) {
+        if let Some((go_on, tracer)) = self.held.take() {
+            drop(go_on);
+            tracer.join().unwrap();
+        }
+    }
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -127,11 +179,7 @@ async fn no_line_is_lost_or_doubled_and_the_exit_is_exact(#[values(true, false)]
     } else {
         assert_eq!((exit.exit_code, exit.reason), (None, ExitReason::Unknown));
     }
-    let logs = fixture
-        .driver
-        .get_container_logs(&id, &LogOptions::default())
-        .await
-        .unwrap();
+    let logs = fixture.logs(&id).await;
     let expected: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
     assert!(logs == expected + "end\n", "{} bytes", logs.len());
     fixture.end(&id).await;
@@ -149,7 +197,7 @@ async fn an_exit_without_a_shim_is_found_by_another_driver() {
     fixture.kill_shim(&id).await;
     fixture.open_gate("end");
     until("the container ends", || !is_alive(init)).await;
-    let other = LocalDriver::open(LocalOptions::default().state_dir(&fixture.state)).unwrap();
+    let other = fixture.another();
     let report = other.recover().await.unwrap();
     assert_eq!(report.exited.len(), 1, "{report:?}");
     let now = fixture.driver.require_container(&id).await.unwrap();
@@ -157,6 +205,124 @@ async fn an_exit_without_a_shim_is_found_by_another_driver() {
     assert_eq!((now.status, exit.exit_code), (ContainerStatus::Exited, Some(9)));
     assert!(!cgroups_of(&id), "cgroups are left");
     other.shutdown(ShutdownMode::Leave).await.unwrap();
+    fixture.end(&id).await;
+}
+
+/// What is in the pipe of a container is there as long as its init is, and that stays until somebody has taken it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_is_lost_of_a_container_that_ends_without_a_shim() {
+    const LINES: usize = 20_000;
+    let Some(mut fixture) = Fixture::new().await else {
+        return;
+    };
+    let script = format!("until test -e /gate/end; do sleep 0.01; done; seq 1 {LINES}; echo end >&2; exit 7");
+    let config = fixture.config(&script);
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    let init = init(&fixture.dir(&id));
+    fixture.without_driver().await;
+    fixture.kill_shim(&id).await;
+    fixture.open_gate("end");
+    let exit = fixture.dir(&id).join("exit");
+    until("the main process ends", || {
+        fs::read(&exit).is_ok_and(|exit| !exit.is_empty())
+    })
+    .await;
+    assert!(is_alive(init), "it did not wait");
+    let report = fixture.driver.recover().await.unwrap();
+    assert_eq!(report.exited.len(), 1, "{report:?}");
+    assert_eq!(report.exited[0].exit.as_ref().unwrap().exit_code, Some(7));
+    let expected: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
+    let logs = fixture.logs(&id).await;
+    assert!(logs == expected + "end\n", "{} bytes", logs.len());
+    fixture.end(&id).await;
+}
+
+/// What an init that is killed could not tell, the kernel does; also the last that it wrote.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_of_a_killed_init_is_exact_after_an_adoption(#[values(true, false)] init: bool) {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let script = "until test -e /gate/end; do sleep 0.01; done; echo last; sleep 1000";
+    let config = fixture.config(script).init(init);
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    fixture.kill_shim(&id).await;
+    let report = fixture.driver.recover().await.unwrap();
+    assert_eq!(report.adopted.len(), 1, "{report:?}");
+    let (shim, out) = (fixture.shim(&id), fixture.dir(&id).join("out"));
+    kill_process(shim, Signal::STOP).unwrap();
+    fixture.open_gate("end");
+    let out = fs::OpenOptions::new().read(true).write(true).open(out).unwrap();
+    until("it has written", || rustix::io::ioctl_fionread(&out).unwrap() > 0).await;
+    drop(out);
+    fixture
+        .driver
+        .signal_container(&id, driver_types::Signal::KILL)
+        .await
+        .unwrap();
+    let first = common::init(&fixture.dir(&id));
+    until("it is gone", || !is_alive(first)).await;
+    kill_process(shim, Signal::CONT).unwrap();
+    let exit = fixture.driver.wait_exit(&id).await.unwrap();
+    if kernel_tells_of_strangers() {
+        assert_eq!((exit.exit_code, exit.reason), (Some(137), ExitReason::Signaled));
+    }
+    assert_eq!(fixture.logs(&id).await, "last\n");
+    fixture.end(&id).await;
+}
+
+/// A shim that was killed and has not ended yet still has its lock. Whoever recovers meanwhile watches it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_is_dying_while_another_driver_recovers_gets_a_successor() {
+    let Some(mut fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; echo end; exit 9");
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    fixture.without_driver().await;
+    let dying = Dying::kill(fixture.shim(&id));
+    let report = fixture.driver.recover().await.unwrap();
+    assert_eq!(report.adopted.len(), 1, "{report:?}");
+    dying.let_go();
+    until("it is adopted", || fixture.journal(&id).contains("adopted")).await;
+    // Again, by a driver that has begun nothing of it.
+    fixture.kill_shim(&id).await;
+    until("it is adopted again", || {
+        fixture.journal(&id).matches("adopted").count() == 2
+    })
+    .await;
+    fixture.open_gate("end");
+    let exit = fixture.driver.wait_exit(&id).await.unwrap();
+    assert_eq!(exit.exit_code, Some(9));
+    assert_eq!(fixture.logs(&id).await, "end\n");
+    fixture.end(&id).await;
+}
+
+/// Likewise where the run is over, and the shim will not write it down any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_that_a_dying_shim_does_not_write_is_found() {
+    let Some(mut fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    let init = init(&fixture.dir(&id));
+    fixture.without_driver().await;
+    let dying = Dying::kill(fixture.shim(&id));
+    fixture.open_gate("end");
+    until("the container ends", || !is_alive(init)).await;
+    let report = {
+        let mut recovery = Box::pin(fixture.driver.recover());
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut recovery).await;
+        dying.let_go();
+        match early {
+            Ok(report) => report.unwrap(),
+            Err(_) => recovery.await.unwrap(),
+        }
+    };
+    assert_eq!(report.exited.len(), 1, "{report:?}");
+    assert_eq!(report.exited[0].exit.as_ref().unwrap().exit_code, Some(9));
     fixture.end(&id).await;
 }
 
@@ -169,7 +335,7 @@ async fn recover_waits_for_the_end_that_a_shim_is_about_to_write() {
     let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
     let id = fixture.driver.run_container(&config).await.unwrap().id;
     let init = init(&fixture.dir(&id));
-    let shim = Pid::from_raw(holder(&fixture.dir(&id).join("shim.lock"))).unwrap();
+    let shim = fixture.shim(&id);
     kill_process(shim, Signal::STOP).unwrap();
     fixture.open_gate("end");
     until("the container ends", || !is_alive(init)).await;
@@ -228,11 +394,7 @@ async fn an_adopted_container_is_like_any_other() {
     let now = fixture.driver.require_container(&id).await.unwrap();
     assert_eq!(now.status, ContainerStatus::Stopped);
     assert_eq!(now.exit.unwrap().exit_code, Some(3));
-    let logs = fixture
-        .driver
-        .get_container_logs(&id, &LogOptions::default())
-        .await
-        .unwrap();
+    let logs = fixture.logs(&id).await;
     assert!(logs.contains("said"), "{logs:?}");
     fixture.driver.start_container(&id).await.unwrap();
     fixture.end(&id).await;
@@ -256,7 +418,7 @@ async fn what_a_killed_snapshot_froze_goes_on() {
         println!("skipped: this process's cgroup is elsewhere");
         return fixture.end(&id).await;
     }
-    let other = LocalDriver::open(LocalOptions::default().state_dir(&fixture.state)).unwrap();
+    let other = fixture.another();
     assert_eq!(other.recover().await.unwrap().adopted.len(), 1);
     let spec = ExecSpec::new(["sh", "-c", "exit 4"]);
     assert_eq!(other.exec(&id, &spec).await.unwrap().exit_code, 4);

@@ -213,7 +213,7 @@ impl Begun<'_> {
             Ok(()) => drop(start),
             Err(_) => sys::end(1),
         }
-        init::run(main, exit)
+        init::run(main, exit, &self.equipment.held)
     }
 }
 

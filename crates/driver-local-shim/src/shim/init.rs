@@ -1,16 +1,22 @@
 //! Pid 1 of a container with an init: reaps what has no other parent, passes signals on, tells how the main process ended.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::ending::Ending;
 use crate::sys;
 
-/// Runs until the main process has ended; the kernel then ends all others.
-pub(crate) fn run(main: Pid, exit: &OwnedFd) -> ! {
+/// The kernel tells nobody that a pipe has become empty. A shim that lives takes what is there within the first looks.
+const FIRST_LOOK: Duration = Duration::from_micros(20);
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// Runs until the main process has ended and its output was taken; the kernel then ends all others.
+pub(crate) fn run(main: Pid, exit: &OwnedFd, output: &[OwnedFd]) -> ! {
     // All signals have been blocked since before the container was made: none is lost.
     let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC);
     let ending = match signals {
@@ -24,7 +30,33 @@ pub(crate) fn run(main: Pid, exit: &OwnedFd) -> ! {
     };
     // The shim may be dead; then the exit code is all that is left.
     let _ = rustix::io::write(exit, &ending.to_bytes());
+    output.iter().for_each(await_taken);
     sys::end(ending.code)
+}
+
+/// Waits until the log has what is in a pipe now: it would be gone with the last process that holds the pipe, and that is this
+/// one where the shim was killed. Whoever adopts the run takes it.
+fn await_taken(pipe: &OwnedFd) {
+    let mut waiting = count(pipe);
+    if waiting == 0 {
+        return;
+    }
+    // Nothing more is to come. Those of other users it may not end; so what is in the pipe is not waited for until there is none,
+    // but until as much was taken.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);
+    let (mut untaken, mut pause) = (waiting, FIRST_LOOK);
+    while waiting > 0 && untaken > 0 {
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(LAST_LOOK);
+        let now = count(pipe);
+        untaken = untaken.saturating_sub(waiting.saturating_sub(now));
+        waiting = now;
+    }
+}
+
+/// How many bytes are in a pipe.
+fn count(pipe: &OwnedFd) -> u64 {
+    ioctl_fionread(pipe).unwrap_or(0)
 }
 
 fn watch(main: Pid, signals: &SignalFd) -> Ending {

@@ -187,7 +187,7 @@ fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, Owned
     }
     directory.remove(EXIT);
     let theirs = directory.open_file(EXIT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
-    Ok((directory.open_file(EXIT, OFlags::RDONLY)?, theirs))
+    Ok((directory.open_file(EXIT, OFlags::RDWR)?, theirs))
 }
 
 /// The mount namespace of a container. Absent where this process may not hold it.

@@ -198,16 +198,18 @@ impl Supervisor {
         self.look_for_oom();
         cgroups::remove(&self.run.cgroups);
         self.run.directory.await_helper(self.run.helper.as_ref());
-        for name in [SOCKET, OUT, ERR, EXIT] {
+        for name in [SOCKET, OUT, ERR] {
             self.run.directory.remove(name);
         }
-        // The last thing: whoever reads it may begin the next run, as soon as this process has let go of the lock.
+        // Whoever reads it may begin the next run, as soon as this process has let go of the lock.
         let number = self.run.number;
         let record = match ending {
             Some(ending) => record::exited(number, ending.code, ending.signal, self.oom, at),
             None => record::lost(number, at),
         };
         let _ = self.run.directory.append(&record);
+        // Not before: if this process is killed in between, the next one finds the end there.
+        self.run.directory.remove(EXIT);
     }
 
     fn ending(&self) -> Option<Ending> {
@@ -218,10 +220,15 @@ impl Supervisor {
         if exit.is_some_and(|exit| matches!(rustix::io::read(exit, &mut told), Ok(2))) {
             return Some(Ending::from_bytes(told));
         }
-        match (status, &self.child) {
+        let ending = match (status, &self.child) {
             (Some(status), _) => Some(Ending::of(status.exit_status(), status.terminating_signal())),
             (None, Some(child)) => child.end_of_stranger(),
             (None, None) => None,
+        };
+        if let (Some(ending), Some(exit)) = (ending, exit) {
+            // The kernel tells it only once. Into a pipe nothing can be written from this end.
+            let _ = rustix::io::write(exit, &ending.to_bytes());
         }
+        ending
     }
 }

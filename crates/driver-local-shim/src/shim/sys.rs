@@ -43,10 +43,10 @@ impl Child {
         poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
-    /// How a process ended that is no child of this one: as long as its parent has not reaped it, and afterwards where the
-    /// kernel remembers (Linux 6.15).
+    /// How a process ended that is no child of this one: as long as its parent has not reaped it, where this process may look
+    /// at it, and afterwards where the kernel remembers (Linux 6.15).
     pub(crate) fn end_of_stranger(&self) -> Option<Ending> {
-        let status = zombie_status(self.pid).or_else(|| exit_status(&self.pidfd));
+        let status = zombie_status(self.pid).or_else(|| remembered_status(&self.pidfd));
         status.map(Ending::of_wait_status)
     }
 
@@ -140,8 +140,33 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-/// The status of wait(2) of a process that was reaped.
-fn exit_status(pidfd: &OwnedFd) -> Option<i32> {
+/// A parent, the host's pid 1, may be slow to reap, or never do it.
+const REAPED_WITHIN: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
+
+/// The status of wait(2) of a process that has ended: the kernel tells it once the parent has reaped that process.
+fn remembered_status(pidfd: &OwnedFd) -> Option<i32> {
+    match exit_status(pidfd) {
+        Ok(None) => {
+            // Nothing is asked for: what is told unasked is that there is no process any more.
+            let _ = poll(
+                &mut [PollFd::new(pidfd, PollFlags::empty())],
+                Some(&REAPED_WITHIN),
+            );
+            exit_status(pidfd).ok().flatten()
+        }
+        other => other.ok().flatten(),
+    }
+}
+
+/// What the kernel tells of the end of a process; `None` where it does not yet.
+///
+/// # Errors
+///
+/// A kernel that tells nothing of processes, or nothing of those that were reaped.
+fn exit_status(pidfd: &OwnedFd) -> io::Result<Option<i32>> {
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
     // _IOWR(0xFF, 11, struct pidfd_info)
     const PIDFD_GET_INFO: libc::c_ulong =
@@ -152,7 +177,8 @@ fn exit_status(pidfd: &OwnedFd) -> Option<i32> {
     };
     // SAFETY: the kernel writes no more than the size in the request, which is that of the structure.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    (result == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+    check(result.into())?;
+    Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -388,3 +414,6 @@ fn check(result: libc::c_long) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

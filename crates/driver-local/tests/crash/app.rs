@@ -13,8 +13,9 @@ use driver_types::{
 };
 use futures_util::TryStreamExt;
 
+use crate::ending::differs;
 use crate::oci::Oci;
-use crate::workload::{GRACE_MS, Workload, image, stream_of};
+use crate::workload::{GRACE_MS, LOG_FILE_BYTES, LOG_FILES, Workload, image, stream_of};
 
 /// What the application can be told to do; each is one run of it.
 pub(crate) const SCRIPTS: &[&str] = &[
@@ -42,7 +43,12 @@ pub(crate) struct Session {
 
 /// Opens the driver of a state directory.
 pub(crate) fn open(state: &Path) -> Result<LocalDriver> {
-    LocalDriver::open(LocalOptions::default().state_dir(state))
+    LocalDriver::open(LocalOptions {
+        state_dir: state.to_owned(),
+        log_file_bytes: LOG_FILE_BYTES,
+        log_files: LOG_FILES,
+        ..LocalOptions::default()
+    })
 }
 
 /// The application's main function: waits for a byte on stdin, so that a tracer can get hold of it first.
@@ -172,22 +178,32 @@ impl Session {
         .await
     }
 
-    /// An exec must give the code of its process, unless it fails.
+    /// An exec must give the code of its process, unless it fails, or its shim was killed, which the judge knows.
     pub(crate) async fn exec(&self, name: &str, id: &str, code: i32) {
         let spec = ExecSpec::new(["/bin/sh", "-c", &format!("echo in; exit {code}")]);
-        if let Some(result) = self.step("exec", name, self.driver.exec(id, &spec)).await
-            && (result.exit_code != code || result.stdout.to_text() != "in\n")
-            && result.exit_code != 137
-        {
-            wrong(name, &format!("the exec gave {result:?}"));
+        match self.step("exec", name, self.driver.exec(id, &spec)).await {
+            Some(result) if result.exit_code == 137 => tell("killed", "exec", name, ""),
+            Some(result) if result.exit_code != code || result.stdout.to_text() != "in\n" => {
+                wrong(name, &format!("the exec gave {result:?}"));
+            }
+            _ => {}
         }
     }
 
-    /// An end that was waited for has the code of the workload, unless its shim was killed, which the judge knows.
-    pub(crate) fn expect(&self, workload: Workload, name: &str, exit: Option<ExitInfo>) {
-        let code = exit.and_then(|exit| exit.exit_code);
-        if let Some(code) = code.filter(|code| *code != i32::from(workload.code)) {
-            wrong(name, &format!("it exited with {code}"));
+    /// A container that has ended by itself, or was stopped, has the exit and the log of its workload, whoever was killed
+    /// meanwhile.
+    pub(crate) async fn ended(&self, workload: Workload, name: &str, id: &str) {
+        let found = self.step("get", name, self.driver.get_container(id)).await;
+        let exit = found.flatten().and_then(|found| found.exit);
+        if exit.as_ref().and_then(|exit| exit.exit_code) != Some(workload.code.into()) {
+            wrong(name, &format!("its exit is {exit:?}"));
+        }
+        let all = LogOptions::default();
+        let log = self
+            .step("logs", name, self.driver.get_container_logs(id, &all))
+            .await;
+        if let Some(what) = log.and_then(|log| differs(&log, &workload.output())) {
+            wrong(name, &what);
         }
     }
 }
@@ -225,14 +241,9 @@ async fn stop(session: &Session) {
     };
     if session.begin(workload, &name, &id).await.is_some() {
         session.exec(&name, &id, 5).await;
-        session.stop(&name, &id).await;
-        let exit = driver
-            .get_container(&id)
-            .await
-            .ok()
-            .flatten()
-            .and_then(|found| found.exit);
-        session.expect(workload, &name, exit);
+        if session.stop(&name, &id).await.is_some() {
+            session.ended(workload, &name, &id).await;
+        }
     }
     session.remove(&name, &id).await;
     session
@@ -252,9 +263,8 @@ async fn exit(session: &Session) {
         let Some(id) = session.create(&workload.config(&name)).await else {
             return;
         };
-        if session.start(&name, &id).await.is_some() {
-            let exit = session.wait(&name, &id).await;
-            session.expect(workload, &name, exit);
+        if session.start(&name, &id).await.is_some() && session.wait(&name, &id).await.is_some() {
+            session.ended(workload, &name, &id).await;
         }
         session.remove(&name, &id).await;
     }

@@ -54,9 +54,8 @@ pub(crate) fn changes(pid: Pid, call: Entered) -> Option<&'static str> {
         "open" => creates(call.arguments[1]),
         "openat" => creates(call.arguments[2]),
         // Of a runtime's own descriptors, and what the application says, nobody knows after a crash.
-        "write" | "writev" | "pwrite64" | "sendto" | "sendmsg" | "ftruncate" | "fallocate" => {
-            matters(pid, call.arguments[0])
-        }
+        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" | "splice" | "sendto" | "sendmsg"
+        | "ftruncate" | "fallocate" => matters(pid, call.arguments[0]),
         "clone" | "clone3" | "fork" | "vfork" => !is_thread(call, name),
         "execve" | "execveat" | "setns" | "unshare" | "flock" | "kill" | "pidfd_send_signal" => true,
         "mount" | "umount2" | "move_mount" | "fsmount" | "open_tree" | "mount_setattr" | "pivot_root" => true,

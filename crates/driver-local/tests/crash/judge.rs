@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use driver_local::LocalDriver;
 use driver_types::{
     ContainerDriver, ContainerFilter, ContainerInstance, ContainerStatus, ExitReason, LogOptions,
-    RemoveOptions, Result, ShutdownMode, StopOptions, WaitCondition,
+    RemoveOptions, Result, ShutdownMode, WaitCondition,
 };
 
-use crate::app::{open, until_ready};
+use crate::app::open;
 use crate::before::{Before, journal};
+use crate::ending;
 use crate::leftovers::{self, BETWEEN_LOOKS, LOOKS};
 use crate::story::{Reached, Story};
-use crate::workload::{GRACE_MS, IMAGE, Workload};
+use crate::workload::{IMAGE, Workload};
 
 /// A state directory that is used again and again.
 pub(crate) struct Judge {
@@ -73,9 +74,10 @@ impl Judge {
             shims_killed,
             complaints: Vec::new(),
         };
-        trial.containers().await?;
+        let judged = trial.containers().await;
         ids.extend(ids_of(&self.state));
         let mut complaints = trial.complaints;
+        complaints.extend(judged.err().map(|error| error.to_string()));
         clean(&trial.driver).await?;
         drop(trial.driver);
         let left = leftovers::stays(|| {
@@ -135,6 +137,7 @@ impl Trial<'_> {
     async fn containers(&mut self) -> Result<()> {
         let found = self.driver.list_containers(&ContainerFilter::default()).await?;
         for name in &self.story.names.clone() {
+            self.steps(name);
             let of_name: Vec<_> = found.iter().filter(|container| container.name == *name).collect();
             self.existence(name, of_name.len());
             if let Some(container) = of_name.first() {
@@ -210,8 +213,10 @@ impl Trial<'_> {
             );
         }
         self.status(&now, workload);
+        self.shims(&now);
         if now.status.is_alive() {
-            self.ending(&now, workload).await?;
+            let found = ending::complaints(&self.driver, self.state, &now, workload).await?;
+            found.iter().for_each(|what| self.complain(name, what));
         } else {
             let ids = BTreeSet::from([now.id.clone()]);
             for left in leftovers::stays(|| leftovers::cgroups(&ids)) {
@@ -247,7 +252,8 @@ impl Trial<'_> {
             ContainerStatus::Running => story.begun("start", name) && !story.done("stop", name),
             ContainerStatus::Paused => story.begun("pause", name) && !story.done("resume", name),
             ContainerStatus::Stopped | ContainerStatus::Exited => self.exit_fits(now, workload, ended),
-            ContainerStatus::Dead => self.shims_killed,
+            // With a reason, which is looked for elsewhere.
+            ContainerStatus::Dead => self.shims_killed && ended,
             ContainerStatus::Removing => false,
         };
         if !fits {
@@ -265,66 +271,56 @@ impl Trial<'_> {
         }
     }
 
-    /// One that lives must end as it should: it is whole, not frozen, and its shim is at work.
-    async fn ending(&mut self, now: &ContainerInstance, workload: Workload) -> Result<()> {
-        if now.status == ContainerStatus::Paused {
-            self.driver.resume_container(&now.id).await?;
+    /// Runs whose shims were killed get others, and nobody's exit is lost: an init that ends by itself tells how, and the kernel
+    /// tells of others to whoever has adopted them. Only where a removal by force killed both can there be nobody who knows.
+    fn shims(&mut self, now: &ContainerInstance) {
+        let journal = journal(self.state, &now.id);
+        let has = |record: &str| journal.contains(&format!("{{\"{record}\":"));
+        if has("lost") && !(self.shims_killed && has("killing")) {
+            self.complain(&now.name, "its exit was lost without a reason");
         }
-        until_ready(&self.driver, workload, &now.id).await?;
-        self.driver
-            .stop_container(&now.id, &StopOptions::timeout(GRACE_MS))
-            .await?;
-        let Some(ended) = self.driver.get_container(&now.id).await? else {
-            return Ok(());
-        };
-        let exact = ended
-            .exit
-            .as_ref()
-            .is_some_and(|exit| exit.exit_code == Some(workload.code.into()));
-        if ended.status != ContainerStatus::Stopped || !exact {
-            self.complain(
-                &now.name,
-                &format!("stopped, it is {:?} with exit {:?}", ended.status, ended.exit),
-            );
+        if !self.shims_killed && has("adopted") {
+            self.complain(&now.name, "it was adopted from a shim that nobody killed");
         }
-        self.log(&ended, workload).await
+        if !self.shims_killed && self.story.killed_execs.contains(&now.name) {
+            self.complain(&now.name, "an exec of it was killed, and its shim was not");
+        }
     }
 
-    /// No line is lost or doubled. What was in the pipe of a container that ended while it had no shim is gone with the pipe:
-    /// its log has the beginning.
+    /// Every line is there once, in order, but for what a removal by force has cut off: that may be more than what was read
+    /// before it.
     async fn log(&mut self, now: &ContainerInstance, workload: Workload) -> Result<()> {
         let log = self
             .driver
             .get_container_logs(&now.id, &LogOptions::default())
             .await?;
-        let output = workload.output();
         let whole = match now.status {
             ContainerStatus::Created => String::new(),
-            _ if !self.shims_killed
-                && now
-                    .exit
-                    .as_ref()
-                    .is_some_and(|exit| exit.exit_code == Some(workload.code.into())) =>
-            {
-                output.clone()
-            }
-            _ => {
-                if !output.starts_with(&log) {
-                    self.complain(
-                        &now.name,
-                        &format!("its log is no beginning of its output: {log:?}"),
-                    );
-                }
-                return Ok(());
-            }
+            _ => workload.output(),
         };
-        if log != whole {
-            self.complain(
-                &now.name,
-                &format!("its log has {} bytes, not {}: {log:?}", log.len(), whole.len()),
-            );
+        let read = match self.story.done("ready", &now.name) {
+            true => workload.first(),
+            false => String::new(),
+        };
+        let cut = journal(self.state, &now.id).contains("{\"killing\":");
+        if cut && whole.starts_with(&log) && log.starts_with(&read) {
+            return Ok(());
+        }
+        if let Some(what) = ending::differs(&log, &whole) {
+            self.complain(&now.name, &what);
         }
         Ok(())
+    }
+
+    /// What an application that lived on could do with a container that it had started: a killed shim is no reason to fail.
+    fn steps(&mut self, name: &str) {
+        for step in [
+            "ready", "wait", "pause", "resume", "stop", "get", "logs", "remove", "force",
+        ] {
+            if self.story.done("start", name) && self.story.step(step, name) == Some(Reached::Failed) {
+                self.complain(name, &format!("{step} failed: {:?}", self.story.failures));
+            }
+        }
     }
 
     /// A repeated create finds the container, or the name free; and it can be started.

@@ -11,6 +11,7 @@
 mod app;
 mod before;
 mod calls;
+mod ending;
 mod judge;
 mod leftovers;
 mod load;

@@ -1,5 +1,9 @@
 //! Kills at chosen points of scripts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+
 use crate::Bench;
 use crate::app::SCRIPTS;
 use crate::story::Story;
@@ -7,10 +11,13 @@ use crate::tracer::{self, Call, Point, Traced, Victim};
 
 const VICTIMS: [Victim; 3] = [Victim::Application, Victim::Shims, Victim::Both];
 
+/// A point of a script, and its call.
+type Candidate<'a> = (&'a str, &'a str, Point);
+
 /// Runs differ by a few calls.
 const NEAR: usize = 3;
 
-/// A sample of `DRIVER_CRASH_POINTS` points for each victim, evenly over all scripts; 0: every point.
+/// A sample of `DRIVER_CRASH_POINTS` points for each victim, over all scripts and kinds of calls; 0: every point.
 pub(crate) fn run(bench: &Bench) -> Vec<String> {
     let mut bench_complaints = Vec::new();
     let wanted = crate::number("DRIVER_CRASH_POINTS", 10);
@@ -49,20 +56,19 @@ pub(crate) fn run(bench: &Bench) -> Vec<String> {
         );
     }
     for victim in VICTIMS {
-        let all: Vec<(&str, Point)> = clean
+        let all: Vec<Candidate<'_>> = clean
             .iter()
-            .flat_map(|(script, calls, _)| points(calls, victim).map(|point| (*script, point)))
-            .filter(|(_, point)| near.is_none_or(|near| point.call.abs_diff(near) <= NEAR))
+            .flat_map(|(script, calls, _)| {
+                points(calls, victim).map(|point| (*script, calls[point.call].name.as_str(), point))
+            })
+            .filter(|(_, _, point)| near.is_none_or(|near| point.call.abs_diff(near) <= NEAR))
             .collect();
-        let count = if wanted == 0 {
-            all.len()
-        } else {
-            wanted.min(all.len())
-        };
+        let chosen = sample(&all, wanted);
+        let count = chosen.len();
         let mut hits = 0;
         let before = bench_complaints.len();
-        for index in 0..count {
-            let (script, point) = all[index * all.len() / count];
+        for index in chosen {
+            let (script, _, point) = all[index];
             let traced = tracer::run(script, &judge.state, Some(point));
             let found = match traced {
                 Err(error) => vec![format!("{script}, {point:?}: {error}")],
@@ -82,6 +88,30 @@ pub(crate) fn run(bench: &Bench) -> Vec<String> {
         );
     }
     bench_complaints
+}
+
+/// Half of them evenly over all, the other half over the kinds of calls, of which some are rare. 0: all.
+fn sample(all: &[Candidate<'_>], wanted: usize) -> BTreeSet<usize> {
+    if wanted == 0 || wanted >= all.len() {
+        return (0..all.len()).collect();
+    }
+    let evenly = wanted.div_ceil(2);
+    let mut chosen: BTreeSet<usize> = (0..evenly).map(|number| number * all.len() / evenly).collect();
+    let mut kinds: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, (_, call, _)) in all.iter().enumerate() {
+        kinds.entry(call).or_default().push(index);
+    }
+    let mut rng = Rng::with_seed(wanted as u64);
+    let mut kinds: Vec<Vec<usize>> = kinds.into_values().collect();
+    rng.shuffle(&mut kinds);
+    kinds.iter_mut().for_each(|kind| rng.shuffle(kind));
+    while chosen.len() < wanted {
+        for kind in &mut kinds {
+            let next = kind.pop().filter(|_| chosen.len() < wanted);
+            chosen.extend(next);
+        }
+    }
+    chosen
 }
 
 /// Before and after each call, where there is somebody to kill.

@@ -19,6 +19,8 @@ pub(crate) struct Story {
     /// What it found wrong by itself.
     pub(crate) wrong: Vec<String>,
     pub(crate) failures: Vec<String>,
+    /// Containers of which an exec was killed.
+    pub(crate) killed_execs: BTreeSet<String>,
     pub(crate) finished: bool,
     text: String,
 }
@@ -40,6 +42,10 @@ impl Story {
                 "failed" => {
                     story.failures.push(line.to_owned());
                     Reached::Failed
+                }
+                "killed" => {
+                    story.killed_execs.insert(name.to_owned());
+                    continue;
                 }
                 "id" => {
                     story.ids.insert(more.trim().to_owned());

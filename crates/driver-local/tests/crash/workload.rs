@@ -12,10 +12,16 @@ pub(crate) const MARK: &str = "DRIVER_CRASH_CONTAINER";
 /// A grace time that no busy machine uses up.
 pub(crate) const GRACE_MS: u64 = 120_000;
 
+/// The log files of all containers are so small that output is more than a frame, and is in several files.
+pub(crate) const LOG_FILE_BYTES: u64 = 4096;
+pub(crate) const LOG_FILES: u32 = 64;
+/// How many lines a workload that waits writes at SIGHUP: more than two frames.
+const MORE: u32 = 3000;
+
 /// A workload: numbered lines, then an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Workload {
-    /// It ends by itself; else it waits for SIGTERM, writes `end`, and ends then.
+    /// It ends by itself; else it waits for SIGTERM, writes `end`, and ends then. At SIGHUP it writes more lines.
     pub(crate) ends: bool,
     pub(crate) lines: u32,
     pub(crate) code: u8,
@@ -59,16 +65,33 @@ impl Workload {
             format!("busybox seq 1 {lines}; exit {code}")
         } else {
             // The trap first: the last line tells that it is set.
+            let (next, last) = (lines + 1, lines + MORE);
             format!(
-                "trap 'echo end; exit {code}' TERM; busybox seq 1 {lines}; while :; do busybox sleep 1000 & wait; done"
+                "trap 'busybox seq {next} {last}' HUP; trap 'echo end; exit {code}' TERM; busybox seq 1 {lines}; \
+                 while :; do busybox sleep 1000 & wait; done"
             )
         }
     }
 
+    /// The lines that it begins with.
+    pub(crate) fn first(self) -> String {
+        (1..=self.lines).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// What it writes at SIGHUP.
+    pub(crate) fn more(self) -> String {
+        (self.lines + 1..=self.lines + MORE)
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
     /// What it writes when nothing kills it.
     pub(crate) fn output(self) -> String {
-        let lines: String = (1..=self.lines).map(|line| format!("{line}\n")).collect();
-        if self.ends { lines } else { lines + "end\n" }
+        if self.ends {
+            self.first()
+        } else {
+            self.first() + "end\n"
+        }
     }
 
     pub(crate) fn config(self, name: &str) -> ContainerConfig {
