@@ -33,6 +33,6 @@ pub struct Identity {
     pub group: Option<String>,
 }
 
-/// A compiled system call filter: the instructions of a `sock_fprog` in native byte order, 8 bytes each.
+/// A compiled system call filter: the instructions of a `sock_fprog`, each with `code`, `jt`, `jf` and `k`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bpf(pub Vec<u8>);
+pub struct Bpf(pub Vec<(u16, u8, u8, u32)>);

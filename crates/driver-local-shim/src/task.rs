@@ -54,6 +54,8 @@ pub struct RunTask {
     pub directory: String,
     /// The number of the run, from 0: what the shim's journal records carry.
     pub run: u32,
+    /// The id of this boot of the machine, which the record of the start carries.
+    pub boot_id: String,
     /// What surrounds the processes.
     pub sandbox: Sandbox,
     /// The cgroups to join; removed by the shim after the end.

@@ -194,19 +194,12 @@ fn a_filter_with_and_without_no_new_privileges(#[case] no_new_privileges: bool) 
 
 /// `sethostname` gives ENOSYS, which the kernel itself never does; all else is allowed.
 fn refuse_sethostname() -> Bpf {
-    let instructions: [(u16, u8, u8, u32); 4] = [
+    Bpf(vec![
         (0x20, 0, 0, 0),
         (0x15, 0, 1, nix::libc::SYS_sethostname as u32),
         (0x06, 0, 0, 0x0005_0000 | nix::libc::ENOSYS as u32),
         (0x06, 0, 0, 0x7fff_0000),
-    ];
-    let bytes = instructions.iter().flat_map(|(code, jt, jf, k)| {
-        let mut bytes = code.to_ne_bytes().to_vec();
-        bytes.extend([*jt, *jf]);
-        bytes.extend(k.to_ne_bytes());
-        bytes
-    });
-    Bpf(bytes.collect())
+    ])
 }
 
 #[test]
@@ -216,7 +209,7 @@ fn a_broken_filter_is_a_failure() {
     }
     let place = Place::new();
     let mut task = place.script("true");
-    task.process.seccomp = Some(Bpf(vec![1, 2, 3]));
+    task.process.seccomp = Some(Bpf(vec![(0x20, 0, 0, 0)]));
     assert_eq!(place.fails(task).0, Stage::Privileges);
 }
 

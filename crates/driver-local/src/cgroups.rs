@@ -44,7 +44,7 @@ pub(crate) enum Cgroups {
     },
 }
 
-/// Groups that wait for a container. Those of a process that was killed are removed by the next that looks for cgroups.
+/// Groups that wait for a container. Those of a process that was killed are removed by one that looks for cgroups a minute later.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     name: String,

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) owner: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) host: Host,
+    /// Why no container can be made on it, if so. What it was is not looked at again for each container.
+    pub(crate) unfit: Option<DriverError>,
     /// Absent for root, whose containers have the ids of the host.
     pub(crate) rootless: Option<Rootless>,
     pub(crate) capabilities: Capabilities,
@@ -85,6 +87,7 @@ impl Core {
         let images = ImageStore::open(&layout).map_err(|error| unwritable(&error))?;
         Ok(Self {
             capabilities: host.capabilities(),
+            unfit: host.require().err(),
             names: Names::new(&layout, &owner),
             volumes: Volumes::new(&layout, &owner),
             networks: Networks::new(&layout, &owner, host.has_bridges(), host.outbound()),

@@ -81,7 +81,7 @@ fn check_pull(core: &Core, config: &ContainerConfig, is_pinned: bool) -> Result<
 pub(crate) fn check(core: &Core, config: &ValidatedConfig) -> Result<()> {
     check_capabilities(config, &core.capabilities)?;
     check_capacity(&config.resources, &core.host.capacity())?;
-    core.host.require()
+    core.unfit.clone().map_or(Ok(()), Err)
 }
 
 /// Keeps the container's volumes and its network from being removed before it is there.

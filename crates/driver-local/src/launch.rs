@@ -12,6 +12,7 @@ use crate::container::Container;
 use crate::core::Core;
 use crate::journal::Run;
 use crate::mountpoints;
+use crate::process;
 use crate::seccomp;
 use crate::spec::Spec;
 
@@ -33,6 +34,7 @@ pub(crate) fn run_task(
     RunTask {
         directory: text(dir.path()),
         run,
+        boot_id: process::boot_id().to_owned(),
         sandbox: Sandbox {
             network: network.unwrap_or_else(|| network_namespace(&spec.config)),
             ..sandbox(core, container)

@@ -239,15 +239,8 @@ fn one_of(argument: u32, values: &[u32], then: Instruction, otherwise: Instructi
 }
 
 fn encode(program: &[Instruction]) -> Bpf {
-    let bytes = program.iter().flat_map(|instruction| {
-        let mut bytes = [0; 8];
-        bytes[..2].copy_from_slice(&instruction.code.to_ne_bytes());
-        bytes[2] = instruction.jump_true;
-        bytes[3] = instruction.jump_false;
-        bytes[4..].copy_from_slice(&instruction.value.to_ne_bytes());
-        bytes
-    });
-    Bpf(bytes.collect())
+    let instruction = |of: &Instruction| (of.code, of.jump_true, of.jump_false, of.value);
+    Bpf(program.iter().map(instruction).collect())
 }
 
 /// The bit of a capability in a mask; none for a name that does not exist.

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroups::Joinable;
-use crate::clock::{boot_id, now_ms, start_time};
+use crate::clock::{now_ms, start_time};
 use crate::container::{self, Equipment};
 use crate::directory::Directory;
 use crate::failure::{At, Failure, Result};
@@ -133,7 +133,6 @@ fn make(
 ) -> Result<(Begun, Ours, Server, LogWriter)> {
     let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
     let first = FirstProcess::begin(task, prepared, status)?;
-    let boot_id = boot_id().at(Stage::Prepare, || "the id of this boot")?;
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -168,7 +167,7 @@ fn make(
     }
     let start_time = start_time(child.pid).at(Stage::Exec, || "the container's first process")?;
     let pid = child.pid.as_raw_nonzero().get();
-    let record = record::started(task.run, pid, start_time, &boot_id, now_ms());
+    let record = record::started(task.run, pid, start_time, &task.boot_id, now_ms());
     directory.append(&record).at(Stage::Prepare, || "the journal")?;
     let begun = Begun {
         child: child.keep(),

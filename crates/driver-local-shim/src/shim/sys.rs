@@ -7,6 +7,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use driver_local_shim::Bpf;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::MountAttrFlags;
@@ -366,20 +367,15 @@ pub(crate) fn reap_children_unasked(yes: bool) -> io::Result<()> {
     }
 }
 
-/// A system call filter for this process and all that it starts. `program` holds instructions of 8 bytes.
-pub(crate) fn set_seccomp_filter(program: &[u8]) -> io::Result<()> {
-    let mut instructions: Vec<libc::sock_filter> = program
-        .chunks_exact(8)
-        .map(|bytes| libc::sock_filter {
-            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
-            jt: bytes[2],
-            jf: bytes[3],
-            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-        })
-        .collect();
-    if instructions.len() * 8 != program.len() {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+/// A system call filter for this process and all that it starts.
+pub(crate) fn set_seccomp_filter(program: &Bpf) -> io::Result<()> {
+    let instruction = |(code, jt, jf, k): &(u16, u8, u8, u32)| libc::sock_filter {
+        code: *code,
+        jt: *jt,
+        jf: *jf,
+        k: *k,
+    };
+    let mut instructions: Vec<libc::sock_filter> = program.0.iter().map(instruction).collect();
     let filter = libc::sock_fprog {
         len: u16::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
         filter: instructions.as_mut_ptr(),

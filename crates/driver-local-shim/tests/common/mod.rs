@@ -99,6 +99,7 @@ impl Place {
         RunTask {
             directory: self.text("container"),
             run: 0,
+            boot_id: "this-boot".to_owned(),
             sandbox: self.sandbox(),
             cgroups: Vec::new(),
             process: Process {

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Cgroups, OWN, PREPARED, V1, V2, files};
 
 /// How a group is called that only shows whether one can be made.
 const PROBE: &str = ".probe-";
+/// After so long whoever makes prepared groups has a process in them, or was killed.
+const JOINED_BY: Duration = Duration::from_secs(60);
 /// The controllers of version 1 that are used where they are mounted.
 const V1_CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio"];
 /// The controllers of version 2 without which it is of no use.
@@ -144,13 +147,17 @@ fn writable(point: &Path) -> Option<PathBuf> {
 }
 
 /// Removes the probe, and what killed processes have left. Another driver does not mind: its probe is needed no more once it
-/// was made, prepared groups have a process in them, and without them it makes others.
+/// was made, and a process is in its prepared groups by now.
 fn remove_left(own: &Path) {
+    let is_old = |path: &Path| {
+        let made = fs::metadata(path).and_then(|found| found.modified());
+        made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > JOINED_BY))
+    };
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        let name = entry.file_name();
+        let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
-        if [PROBE, PREPARED].iter().any(|left| name.starts_with(left)) {
-            let _ = fs::remove_dir(entry.path());
+        if name.starts_with(PROBE) || (name.starts_with(PREPARED) && is_old(&path)) {
+            let _ = fs::remove_dir(path);
         }
     }
 }
@@ -234,6 +241,8 @@ fn crowded(own: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use rstest::rstest;
 
     use super::*;
@@ -248,12 +257,18 @@ mod tests {
         let point = tempfile::tempdir().expect("a directory");
         let own = point.path().join(OWN);
         fs::create_dir_all(own.join(format!("{PROBE}left"))).expect("a directory");
-        fs::create_dir(own.join(format!("{PREPARED}left"))).expect("a directory");
+        for name in ["left", "new"] {
+            fs::create_dir(own.join(format!("{PREPARED}{name}"))).expect("a directory");
+        }
+        let left = fs::File::open(own.join(format!("{PREPARED}left"))).expect("a directory");
+        left.set_modified(SystemTime::now() - 2 * JOINED_BY)
+            .expect("a time");
         fs::create_dir(own.join("container")).expect("a directory");
         assert_eq!(writable(point.path()), Some(own.clone()));
         let left = fs::read_dir(own).expect("a directory").flatten();
-        let names: Vec<_> = left.map(|entry| entry.file_name()).collect();
-        assert_eq!(names, ["container"]);
+        let mut names: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, [&format!("{PREPARED}new"), "container"]);
     }
 
     #[test]

@@ -283,21 +283,9 @@ fn filters_are_made_once_for_the_capabilities_that_matter() {
 #[test]
 fn the_kernel_enforces_it() {
     let filter = default_filter(0);
-    let (chunks, rest) = filter.0.as_chunks::<8>();
-    assert!(
-        rest.is_empty() && chunks.len() <= 4096,
-        "{} bytes",
-        filter.0.len()
-    );
-    let program: Vec<sock_filter> = chunks
-        .iter()
-        .map(|[c0, c1, jt, jf, k0, k1, k2, k3]| sock_filter {
-            code: u16::from_ne_bytes([*c0, *c1]),
-            jt: *jt,
-            jf: *jf,
-            k: u32::from_ne_bytes([*k0, *k1, *k2, *k3]),
-        })
-        .collect();
+    assert!(filter.0.len() <= 4096, "{} instructions", filter.0.len());
+    let instruction = |&(code, jt, jf, k): &(u16, u8, u8, u32)| sock_filter { code, jt, jf, k };
+    let program: Vec<sock_filter> = filter.0.iter().map(instruction).collect();
     let confined = std::thread::spawn(move || {
         // It holds for this thread alone.
         seccompiler::apply_filter(&program).expect("the kernel takes the filter");

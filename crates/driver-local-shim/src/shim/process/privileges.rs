@@ -26,7 +26,7 @@ pub(crate) fn bound(process: &Process) -> Result<Bounds> {
         set_no_new_privs(true).at(Stage::Privileges, || "no new privileges")?;
     }
     if let Some(filter) = &process.seccomp {
-        sys::set_seccomp_filter(&filter.0).at(Stage::Privileges, || "system call filter")?;
+        sys::set_seccomp_filter(filter).at(Stage::Privileges, || "system call filter")?;
     }
     Ok(Bounds(kept))
 }
