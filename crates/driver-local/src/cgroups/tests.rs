@@ -122,8 +122,9 @@ fn prepared_groups_become_a_containers_with_who_is_in_them() {
     let prepared = cgroups.prepare().unwrap().unwrap();
     let id = std::mem::replace(&mut groups.id, prepared.name.clone());
     let mut shell = groups.shell("true");
-    assert!(cgroups.create_of(Some(&prepared), &id, &limits).unwrap());
+    let taken = cgroups.create_of(Some(&prepared), &id, &limits);
     groups.id = id;
+    assert!(taken.unwrap());
     let read = groups.stats();
     assert_eq!(read.memory.limit_bytes, Some(64 << 20));
     assert_eq!((read.pids.current, read.pids.limit), (Some(1), Some(20)));
