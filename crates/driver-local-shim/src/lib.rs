@@ -15,6 +15,8 @@
 
 #[cfg(target_os = "linux")]
 mod attach;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod limits;
 pub mod log;
 mod message;
@@ -32,6 +34,8 @@ mod task;
 
 #[cfg(target_os = "linux")]
 pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
+#[cfg(target_os = "linux")]
+pub use kernel::{kernel_version, running_kernel};
 pub use limits::Limits;
 pub use message::{MAX_MESSAGE, decode, encode};
 pub use process::{Bpf, Identity, Process};

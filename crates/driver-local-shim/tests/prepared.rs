@@ -12,21 +12,19 @@ use common::{Place, Shim, skipped, until};
 use driver_local_shim::{Cgroup, Report, Task};
 use rstest::rstest;
 
-/// The one child of the shim.
-fn ahead(shim: &Shim) -> i32 {
+/// A shim with a process that waits in these groups, and that process.
+fn prepare(shm_bytes: u64, cgroups: Vec<Cgroup>) -> (Shim, i32) {
+    let shim = Shim::idle().with(&Task::Prepare { cgroups, shm_bytes });
     let pid = shim.child.id();
     let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     until("a process made ahead", || !children().is_empty());
-    children().trim().parse().unwrap()
+    let ahead = children().trim().parse().unwrap();
+    (shim, ahead)
 }
 
 /// Whether an overlay can have a layer that is not mounted anywhere: from Linux 6.15 on.
 fn takes_detached_layers() -> bool {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_str().unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().unwrap().parse::<u32>().unwrap();
-    (next(), next()) >= (6, 15)
+    driver_local_shim::running_kernel() >= Some((6, 15))
 }
 
 #[rstest]
@@ -50,12 +48,7 @@ fn it_becomes_the_container(#[case] writable: bool) {
         task.sandbox.root.writable = unprepared.writable().filter(|_| writable);
         unprepared.run(task).out
     };
-    let shm_bytes = task.sandbox.shm_bytes;
-    let shim = Shim::idle().with(&Task::Prepare {
-        shm_bytes,
-        cgroups: Vec::new(),
-    });
-    let ahead = ahead(&shim);
+    let (shim, ahead) = prepare(task.sandbox.shm_bytes, Vec::new());
     let mut shim = shim.with(&Task::Run(Box::new(task)));
     match shim.report() {
         Report::Started { init_pid, .. } => assert_eq!(init_pid, ahead),
@@ -97,11 +90,7 @@ fn its_groups_become_the_containers() {
     let mut task = place.script("cat /proc/self/cgroup; read line");
     task.stdin = true;
     task.cgroups = taken.clone();
-    let shim = Shim::idle().with(&Task::Prepare {
-        cgroups: prepared.clone(),
-        shm_bytes: task.sandbox.shm_bytes,
-    });
-    let ahead = ahead(&shim);
+    let (shim, ahead) = prepare(task.sandbox.shm_bytes, prepared.clone());
     let tasks = |group: &Cgroup| fs::read_to_string(path(group).join("tasks")).unwrap();
     let expected = format!("{ahead}\n");
     until("it is in them", || {
@@ -137,11 +126,7 @@ fn its_groups_end_with_it(#[case] runs: bool) {
     let Some((prepared, taken)) = groups(&mut place) else {
         return;
     };
-    let shim = Shim::idle().with(&Task::Prepare {
-        cgroups: prepared.clone(),
-        shm_bytes: 4096,
-    });
-    ahead(&shim);
+    let (shim, _) = prepare(4096, prepared.clone());
     let mut shim = if runs {
         let mut task = place.script("true");
         task.sandbox.shm_bytes = 4096;
@@ -167,11 +152,7 @@ fn another_takes_its_place_where_it_does_not_fit() {
     }
     let place = Place::new();
     let task = place.script("df /dev/shm | tail -n 1 | grep -c 1024");
-    let shim = Shim::idle().with(&Task::Prepare {
-        shm_bytes: 4096,
-        cgroups: Vec::new(),
-    });
-    let ahead = ahead(&shim);
+    let (shim, ahead) = prepare(4096, Vec::new());
     let mut shim = shim.with(&Task::Run(Box::new(task)));
     match shim.report() {
         Report::Started { init_pid, .. } => assert_ne!(init_pid, ahead),

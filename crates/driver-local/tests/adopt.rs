@@ -146,11 +146,7 @@ fn is_alive(pid: i32) -> bool {
 
 /// Whether a pidfd tells how a process has ended to whoever is not its parent: `PIDFD_INFO_EXIT`, Linux 6.15.
 fn kernel_tells_of_strangers() -> bool {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_str().unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().unwrap().parse::<u32>().unwrap();
-    (next(), next()) >= (6, 15)
+    driver_local_shim::running_kernel() >= Some((6, 15))
 }
 
 /// Four shims are killed while the container writes; every line is there once, in order.

@@ -78,16 +78,17 @@ pub(super) fn register(group: &mut Group) {
 
 /// A config that sends back what comes to port 7000.
 fn echo(cx: &Context, protocol: PortProtocol) -> ContainerConfig {
-    let config = cx.config([
-        &format!("{protocol}-listen"),
-        "7000",
-        ",",
-        "out",
-        "listening",
-        ",",
-        "forever",
-    ]);
-    config.network(ContainerConfig::NETWORK_DEFAULT)
+    servers(cx, &[(protocol, "7000")])
+}
+
+/// Servers of these protocols at these ports, which say when they listen.
+fn servers(cx: &Context, at: &[(PortProtocol, &str)]) -> ContainerConfig {
+    let listen = |(protocol, port): &(PortProtocol, &str)| {
+        [format!("{protocol}-listen"), (*port).to_owned(), ",".to_owned()]
+    };
+    let rest = ["out", "listening", ",", "forever"].map(str::to_owned);
+    cx.config(at.iter().flat_map(listen).chain(rest))
+        .network(ContainerConfig::NETWORK_DEFAULT)
 }
 
 /// A server with this port published, once it listens.
@@ -140,19 +141,7 @@ async fn udp(cx: Context) -> CaseResult {
 }
 
 async fn both_protocols(cx: Context) -> CaseResult {
-    let config = cx.config([
-        "tcp-listen",
-        "7000",
-        ",",
-        "udp-listen",
-        "7000",
-        ",",
-        "out",
-        "listening",
-        ",",
-        "forever",
-    ]);
-    let config = config.network(ContainerConfig::NETWORK_DEFAULT);
+    let config = servers(&cx, &[(PortProtocol::Tcp, "7000"), (PortProtocol::Udp, "7000")]);
     let config = config.port(PortMapping::udp(7000)).port(PortMapping::tcp(7000));
     let container = cx.run(&config).await?;
     cx.await_line(&container.id, "listening").await?;
@@ -241,19 +230,7 @@ async fn endpoint(cx: Context) -> CaseResult {
 }
 
 async fn several(cx: Context) -> CaseResult {
-    let config = cx.config([
-        "tcp-listen",
-        "7000",
-        ",",
-        "tcp-listen",
-        "7001",
-        ",",
-        "out",
-        "listening",
-        ",",
-        "forever",
-    ]);
-    let config = config.network(ContainerConfig::NETWORK_DEFAULT);
+    let config = servers(&cx, &[(PortProtocol::Tcp, "7000"), (PortProtocol::Tcp, "7001")]);
     let container = cx
         .run(&config.port(PortMapping::tcp(7000)).port(PortMapping::tcp(7001)))
         .await?;

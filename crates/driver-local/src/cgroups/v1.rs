@@ -112,7 +112,7 @@ impl V1 {
         }
     }
 
-    fn make_below(&self, parent: &Path, id: &str) -> io::Result<()> {
+    fn make_below(&self, parent: &PathBuf, id: &str) -> io::Result<()> {
         let group = parent.join(id);
         match files::make(&group) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -120,12 +120,7 @@ impl V1 {
         }
         // Somebody has removed what was empty.
         files::make_all(parent)?;
-        if self.inherits_devices
-            && self
-                .controllers
-                .get("devices")
-                .is_some_and(|devices| devices == parent)
-        {
+        if self.inherits_devices && self.controllers.get("devices") == Some(parent) {
             devices::restrict(parent)?;
         }
         files::make(&group)

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use driver_local_shim::kernel_version;
 use driver_types::{CheckStatus, Preflight, PreflightCheck, Support, SupportLevel};
 
 use super::Host;
@@ -153,7 +154,7 @@ fn outbound(host: &Host) -> PreflightCheck {
 fn kernel(host: &Host) -> PreflightCheck {
     let found = format!("Linux {}, {}", host.kernel, host.cgroups);
     let (major, minor) = OLDEST_KERNEL;
-    let too_old = version(&host.kernel).is_some_and(|version| version < OLDEST_KERNEL);
+    let too_old = kernel_version(&host.kernel).is_some_and(|version| version < OLDEST_KERNEL);
     let bad = format!("{found}, which cannot mount by descriptor");
     needed(
         "kernel",
@@ -161,12 +162,6 @@ fn kernel(host: &Host) -> PreflightCheck {
         &found,
         &format!("use Linux {major}.{minor} or later"),
     )
-}
-
-/// `6.1.0-56-cloud-amd64` -> 6, 1.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 /// A further wall, which no container needs.
