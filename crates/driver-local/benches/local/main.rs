@@ -18,6 +18,8 @@ use table::Table;
 
 /// Between two containers: in a tight loop a lock of the kernel stays in its slow mode and hides what a cgroup costs.
 const IDLE: Duration = Duration::from_millis(20);
+/// Between two that are measured.
+const SETTLE: Duration = Duration::from_millis(100);
 /// Some rounds with `DRIVER_BENCH_QUICK`, to see that all of it works.
 fn rounds(full: usize) -> usize {
     if std::env::var_os("DRIVER_BENCH_QUICK").is_some() {
@@ -52,14 +54,20 @@ async fn lifecycles(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut 
     const EACH: usize = 5;
     let mut ours = vec![Vec::new(); driver::KINDS.len()];
     let mut theirs = vec![Vec::new(); rivals.lifecycles.len()];
+    // Nobody always comes after the same one: some leave work behind in the background.
+    let mut order: Vec<usize> = (0..theirs.len() + ours.len()).collect();
+    let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..rounds(20) {
-        for (rival, samples) in rivals.lifecycles.iter().zip(&mut theirs) {
-            samples.extend(rival.measure(EACH));
-        }
-        for (kind, samples) in driver::KINDS.iter().zip(&mut ours) {
+        random.shuffle(&mut order);
+        for &next in &order {
+            tokio::time::sleep(SETTLE).await;
+            let Some(kind) = next.checked_sub(theirs.len()) else {
+                theirs[next].extend(rivals.lifecycles[next].measure(EACH));
+                continue;
+            };
             for _ in 0..EACH {
                 tokio::time::sleep(IDLE).await;
-                samples.push(bench.lifecycle(*kind).await);
+                ours[kind].push(bench.lifecycle(driver::KINDS[kind]).await);
             }
         }
     }
