@@ -190,16 +190,15 @@ impl Begun<'_> {
         }
     }
 
-    /// Gives up everything but what an init needs: to wait, to signal, to tell the end. The program runs already: one that
-    /// cannot give up ends, and the program with it.
+    /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
     fn become_init(self, main: Pid, start: Option<OwnedFd>) -> ! {
-        let exit = &self.equipment.exit;
-        let confined = || -> Result<()> {
+        let Equipment { exit, held, .. } = &self.equipment;
+        let confine = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![exit.as_fd()];
             kept.extend(start.iter().map(AsFd::as_fd));
             // As long as init has them, a killed shim does not end who writes to them.
-            kept.extend(self.equipment.held.iter().map(AsFd::as_fd));
+            kept.extend(held.iter().map(AsFd::as_fd));
             kept.extend(self.terminal.iter().map(|terminal| terminal.master.as_fd()));
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
             process::confine_within(self.bounds.none()?, "/", &self.ids)?;
@@ -207,13 +206,10 @@ impl Begun<'_> {
                 // Else a driver that is not root could not join the namespaces, for an exec.
                 userns::open()?;
             }
+            drop(start);
             Ok(())
         };
-        match confined() {
-            Ok(()) => drop(start),
-            Err(_) => sys::end(1),
-        }
-        init::run(main, exit, &self.equipment.held)
+        init::run(main, exit, held, confine)
     }
 }
 

@@ -9,17 +9,31 @@ use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::ending::Ending;
+use crate::failure::Result;
 use crate::sys;
 
 /// The kernel tells nobody that a pipe has become empty. A shim that lives takes what is there within the first looks.
 const FIRST_LOOK: Duration = Duration::from_micros(20);
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-/// Runs until the main process has ended and its output was taken; the kernel then ends all others.
-pub(crate) fn run(main: Pid, exit: &OwnedFd, output: &[OwnedFd]) -> ! {
+/// Runs until the main process has ended and its output was taken; the kernel then ends all others. Gives up its rights by
+/// `confine` where that has not been yet.
+pub(crate) fn run(main: Pid, exit: &OwnedFd, output: &[OwnedFd], confine: impl FnOnce() -> Result<()>) -> ! {
+    // A short program has ended by now: whoever starts one as vfork does goes on where that one has left the processor.
+    let ending = reap(main, WaitOptions::NOHANG).unwrap_or_else(|| match confine() {
+        Ok(()) => await_end(main),
+        // The program runs already, and ends with this process.
+        Err(_) => sys::end(1),
+    });
+    // The shim may be dead; then the exit code is all that is left.
+    let _ = rustix::io::write(exit, &ending.to_bytes());
+    output.iter().for_each(await_taken);
+    sys::end(ending.code)
+}
+
+fn await_end(main: Pid) -> Ending {
     // All signals have been blocked since before the container was made: none is lost.
-    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC);
-    let ending = match signals {
+    match SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC) {
         Ok(signals) => watch(main, &signals),
         // Without memory for a descriptor there are no signals to pass on, but an end all the same.
         Err(_) => loop {
@@ -27,11 +41,7 @@ pub(crate) fn run(main: Pid, exit: &OwnedFd, output: &[OwnedFd]) -> ! {
                 break ending;
             }
         },
-    };
-    // The shim may be dead; then the exit code is all that is left.
-    let _ = rustix::io::write(exit, &ending.to_bytes());
-    output.iter().for_each(await_taken);
-    sys::end(ending.code)
+    }
 }
 
 /// Waits until the log has what is in a pipe now: it would be gone with the last process that holds the pipe, and that is this
