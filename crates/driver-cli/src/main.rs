@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use driver_types::{ContainerDriver, DriverError};
+use driver_types::{ContainerDriver, DriverError, ShutdownMode};
 
 use cli::{Cli, Command, Format};
 use failure::{Failure, Outcome};
@@ -81,10 +81,13 @@ fn start(cli: Cli) -> Outcome {
         } else {
             commands::interruptible(&app, dispatch(&app, cli.command)).await
         };
-        match outcome {
+        let explained = match outcome {
             Ok(code) => Ok(code),
             Err(failure) => Err(drivers::explain(&*app.driver, failure).await),
-        }
+        };
+        // What a driver does in the background is done before this process ends. Where that fails, the command has not.
+        let _ = app.driver.shutdown(ShutdownMode::Leave).await;
+        explained
     });
     runtime.shutdown_background();
     outcome

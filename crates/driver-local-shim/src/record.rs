@@ -14,11 +14,13 @@ pub fn out_of_memory(run: u32, at_ms: u64) -> String {
     format!("{{\"oom\":{{\"run\":{run},\"at\":{at_ms}}}}}\n")
 }
 
-/// The run has ended: all its processes are gone and its log is complete. `code` is 128 + number for a signal.
-pub fn exited(run: u32, code: u8, signal: Option<u8>, oom: bool, at_ms: u64) -> String {
+/// The run has ended: all its processes are gone and its log is complete. `code` is 128 + number for a signal; `clean`: its cgroups
+/// are gone, too.
+pub fn exited(run: u32, code: u8, signal: Option<u8>, oom: bool, clean: bool, at_ms: u64) -> String {
     let signal = signal.map_or_else(|| "null".to_owned(), |signal| signal.to_string());
     format!(
-        "{{\"exited\":{{\"run\":{run},\"code\":{code},\"signal\":{signal},\"oom\":{oom},\"at\":{at_ms}}}}}\n"
+        "{{\"exited\":{{\"run\":{run},\"code\":{code},\"signal\":{signal},\"oom\":{oom},\"clean\":{clean},\
+         \"at\":{at_ms}}}}}\n"
     )
 }
 

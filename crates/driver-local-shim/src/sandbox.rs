@@ -141,4 +141,15 @@ pub enum Cgroup {
     V1(String),
     /// Of version 2: the directory. The container's first process is cloned into it.
     V2(String),
+    /// Of version 1: a directory that all containers share, joined likewise, and never removed.
+    Shared(String),
+}
+
+impl Cgroup {
+    /// The directory.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::V1(path) | Self::V2(path) | Self::Shared(path) => path,
+        }
+    }
 }

@@ -11,12 +11,6 @@ use common::{Place, Shim, skipped, until};
 use driver_local_shim::{Cgroup, Stage, Task};
 use rstest::rstest;
 
-fn path(cgroup: &Cgroup) -> &str {
-    match cgroup {
-        Cgroup::V1(path) | Cgroup::V2(path) => path,
-    }
-}
-
 #[rstest]
 #[case(true)]
 #[case(false)]
@@ -42,7 +36,7 @@ fn all_processes_are_in_them(#[case] init: bool) {
     });
     let expected = if init { 2 } else { 1 };
     for cgroup in &cgroups {
-        let tasks = || fs::read_to_string(format!("{}/tasks", path(cgroup))).unwrap();
+        let tasks = || fs::read_to_string(format!("{}/tasks", cgroup.path())).unwrap();
         // The script's `cat` may still be about to end; the shim would stay.
         until("the container's processes alone", || {
             tasks().lines().count() == expected
@@ -57,7 +51,7 @@ fn all_processes_are_in_them(#[case] init: bool) {
             "the namespace begins at the cgroup: {ended:?}"
         );
     }
-    assert!(cgroups.iter().all(|cgroup| !Path::new(path(cgroup)).exists()));
+    assert!(cgroups.iter().all(|cgroup| !Path::new(cgroup.path()).exists()));
     place.nothing_left();
 }
 
@@ -79,14 +73,14 @@ fn version_2(#[case] init: bool) {
     task.cgroups = vec![cgroup.clone()];
     let (shim, pid) = Shim::start(task);
     until("output", || place.log().0 == "0::/\n");
-    let processes = fs::read_to_string(format!("{}/cgroup.procs", path(&cgroup))).unwrap();
+    let processes = fs::read_to_string(format!("{}/cgroup.procs", cgroup.path())).unwrap();
     assert!(
         processes.lines().any(|line| line == pid.to_string()),
         "{processes}"
     );
     driver_local_shim::close_stdin(&place.directory()).unwrap();
     place.end(shim).code(4);
-    assert!(!Path::new(path(&cgroup)).exists());
+    assert!(!Path::new(cgroup.path()).exists());
 }
 
 #[test]
@@ -99,7 +93,7 @@ fn a_lack_of_memory_is_told_before_the_end() {
         return;
     };
     fs::write(
-        format!("{}/memory.limit_in_bytes", path(&memory)),
+        format!("{}/memory.limit_in_bytes", memory.path()),
         (16 << 20).to_string(),
     )
     .unwrap();
@@ -121,7 +115,7 @@ fn a_lack_of_memory_is_told_before_the_end() {
     let ended = place.end(shim);
     assert_eq!(
         ended.exited(),
-        "{\"exited\":{\"run\":0,\"code\":3,\"signal\":null,\"oom\":true"
+        "{\"exited\":{\"run\":0,\"code\":3,\"signal\":null,\"oom\":true,\"clean\":true"
     );
     assert_eq!(ended.journal.matches("\"oom\":{").count(), 1, "{ended:?}");
 }
@@ -139,7 +133,7 @@ fn a_main_process_without_memory(#[case] init: bool) {
         return;
     };
     fs::write(
-        format!("{}/memory.limit_in_bytes", path(&memory)),
+        format!("{}/memory.limit_in_bytes", memory.path()),
         (16 << 20).to_string(),
     )
     .unwrap();
@@ -149,7 +143,7 @@ fn a_main_process_without_memory(#[case] init: bool) {
     let ended = place.run(task);
     assert_eq!(
         ended.exited(),
-        "{\"exited\":{\"run\":0,\"code\":137,\"signal\":9,\"oom\":true"
+        "{\"exited\":{\"run\":0,\"code\":137,\"signal\":9,\"oom\":true,\"clean\":true"
     );
     let records: Vec<_> = ended.journal.lines().map(|line| &line[2..5]).collect();
     assert_eq!(records, ["sta", "oom", "exi"]);
@@ -165,18 +159,18 @@ fn a_limit_of_processes() {
     let Some(pids) = place.cgroup("pids") else {
         return;
     };
-    fs::write(format!("{}/pids.max", path(&pids)), "1").unwrap();
+    fs::write(format!("{}/pids.max", pids.path()), "1").unwrap();
     let mut task = place.task(&["true"]);
     task.cgroups = vec![pids.clone()];
     let (stage, _, message) = place.fails(task.clone());
     assert_eq!(stage, Stage::Exec, "{message}");
     assert!(
-        Path::new(path(&pids)).exists(),
+        Path::new(pids.path()).exists(),
         "what the driver made stays after a failed start"
     );
     task.init = false;
     place.run(task).code(0);
-    assert!(!Path::new(path(&pids)).exists());
+    assert!(!Path::new(pids.path()).exists());
 }
 
 #[test]
@@ -239,14 +233,14 @@ fn a_driver_that_is_killed_during_the_start() {
                 .unwrap();
             common::kill(pid, 9);
             place.end(shim).signal(9);
-            assert!(cgroups.iter().all(|cgroup| !Path::new(path(cgroup)).exists()));
+            assert!(cgroups.iter().all(|cgroup| !Path::new(cgroup.path()).exists()));
         } else {
             assert!(!begun());
             // Nobody is left in them. They are the driver's to remove: the next start may be making them anew.
             for cgroup in &cgroups {
-                let tasks = fs::read_to_string(format!("{}/tasks", path(cgroup))).unwrap();
+                let tasks = fs::read_to_string(format!("{}/tasks", cgroup.path())).unwrap();
                 assert_eq!(tasks, "");
-                fs::remove_dir(path(cgroup)).unwrap();
+                fs::remove_dir(cgroup.path()).unwrap();
             }
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use common::{Place, Shim, kill, skipped, until};
 use driver_exec_guard::{Command, Decoder, Frame};
-use driver_local_shim::{Cgroup, ExecTask, Mount, MountSource, Process, Report, RunTask, Stage, Task};
+use driver_local_shim::{ExecTask, Mount, MountSource, Process, Report, RunTask, Stage, Task};
 use rstest::rstest;
 
 /// A container that runs until it is killed.
@@ -216,9 +216,7 @@ fn it_is_in_the_cgroups() {
             .into_iter()
             .filter_map(|name| place.cgroup(name))
             .collect();
-        paths.extend(task.cgroups.iter().map(|cgroup| match cgroup {
-            Cgroup::V1(path) | Cgroup::V2(path) => path.clone(),
-        }));
+        paths.extend(task.cgroups.iter().map(|cgroup| cgroup.path().to_owned()));
     });
     let mut exec = container.exec("cat /proc/self/cgroup; read line", |task| {
         task.guard_arguments = vec!["--stdin".to_owned()];

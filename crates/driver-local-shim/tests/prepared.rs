@@ -66,15 +66,13 @@ fn groups(place: &mut Place) -> Option<(Vec<Cgroup>, Vec<Cgroup>)> {
     let prepared: Vec<_> = made.into_iter().collect::<Option<_>>()?;
     let taken = prepared.iter().map(|group| match group {
         Cgroup::V1(path) => Cgroup::V1(format!("{path}-taken")),
-        Cgroup::V2(_) => unreachable!("of version 1"),
+        other => unreachable!("of version 1, and its own: {other:?}"),
     });
     Some((prepared.clone(), taken.collect()))
 }
 
 fn path(cgroup: &Cgroup) -> &Path {
-    match cgroup {
-        Cgroup::V1(path) | Cgroup::V2(path) => Path::new(path),
-    }
+    Path::new(cgroup.path())
 }
 
 /// The container is in the groups that it was made in, by the name that they have now.

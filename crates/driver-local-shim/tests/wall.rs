@@ -35,7 +35,11 @@ fn a_shim_that_is_led_astray_removes_nothing() {
     fs::rename(place.text("groups"), place.text("away")).unwrap();
     symlink("victim", place.text("groups")).unwrap();
     kill(init, 9);
-    place.end(shim).signal(9);
+    // And it says so.
+    assert_eq!(
+        place.end(shim).exited(),
+        "{\"exited\":{\"run\":0,\"code\":137,\"signal\":9,\"oom\":false,\"clean\":false"
+    );
     place.nothing_left();
     assert!(fs::exists(place.text("victim/one")).unwrap());
 }

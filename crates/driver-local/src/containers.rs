@@ -134,17 +134,7 @@ impl Containers {
         let size = fs::metadata(dir.journal())?.size();
         if is_new {
             let spec = fs::read(dir.spec())?;
-            let spec = Arc::new(serde_json::from_slice(&spec)?);
-            // Before the journal is read: what comes later wakes the watcher.
-            let _ = self.wanted.send(Wanted::Journal(id.to_owned()));
-            self.tell(&spec, EventKind::Created, spec.created_at);
-            let entry = Entry {
-                spec,
-                story: Story::default(),
-                read: 0,
-                changed: watch::Sender::new(()),
-            };
-            cache.insert(id.to_owned(), entry);
+            self.enter(cache, Arc::new(serde_json::from_slice(&spec)?));
         }
         let Some(entry) = cache.get_mut(id).filter(|entry| entry.read != size) else {
             return Ok(());
@@ -168,6 +158,29 @@ impl Containers {
         }
         entry.changed.send_replace(());
         Ok(())
+    }
+
+    /// A container that was just made.
+    pub(crate) fn add(&self, spec: Spec) {
+        let mut cache = self.cache();
+        // Somebody may have come across it.
+        if !cache.contains_key(&spec.id) {
+            self.enter(&mut cache, Arc::new(spec));
+        }
+    }
+
+    fn enter(&self, cache: &mut HashMap<String, Entry>, spec: Arc<Spec>) {
+        // Before the journal is read: what comes later wakes the watcher.
+        let _ = self.wanted.send(Wanted::Journal(spec.id.clone()));
+        self.tell(&spec, EventKind::Created, spec.created_at);
+        let id = spec.id.clone();
+        let entry = Entry {
+            spec,
+            story: Story::default(),
+            read: 0,
+            changed: watch::Sender::new(()),
+        };
+        cache.insert(id, entry);
     }
 
     fn forget(&self, cache: &mut HashMap<String, Entry>, id: &str) {

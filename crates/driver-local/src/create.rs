@@ -187,7 +187,7 @@ fn make(core: &Arc<Core>, config: &ContainerConfig) -> Result<Attempt> {
         image,
         created_at: now_ms(),
     };
-    draft.finish(core, &spec).map(Box::new).map(Attempt::Made)
+    draft.finish(core, spec).map(Box::new).map(Attempt::Made)
 }
 
 /// The container that an earlier call with the same request id made.
@@ -264,13 +264,14 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, core: &Arc<Core>, spec: &Spec) -> Result<Unclaimed> {
-        self.write(spec)?;
+    fn finish(mut self, core: &Arc<Core>, spec: Spec) -> Result<Unclaimed> {
+        self.write(&spec)?;
         let dir = core.layout.container(&spec.id);
         fs::rename(self.dir.path(), dir.path()).map_err(|error| unwritable(&error))?;
         // It is no draft any more, and what it has claimed is its own.
         drop(self.lock.take());
-        let made = core.containers.find(&spec.id)?;
+        core.containers.add(spec);
+        let made = core.containers.find(&self.id)?;
         Ok(Unclaimed {
             core: Arc::clone(core),
             made: Some(describe(core, &made)),

@@ -49,6 +49,9 @@ pub(crate) enum Record {
         code: i32,
         signal: Option<i32>,
         oom: bool,
+        /// Nothing of it is left in cgroups.
+        #[serde(default)]
+        clean: bool,
         at: u64,
     },
     /// A shim goes on where the one before was killed.
@@ -70,6 +73,8 @@ pub(crate) struct Story {
     pub(crate) next_run: u32,
     /// A run that was announced and neither began nor failed: its driver was killed, or is at it.
     pub(crate) starting: Option<u32>,
+    /// Whether cgroups of a run may be there.
+    pub(crate) has_cgroups: bool,
     /// The address and the ports of the host of a run, by its number.
     pub(crate) network: Option<(u32, NetworkAddress, Vec<PublishedPort>)>,
     /// The limits, where they were changed.
@@ -114,7 +119,10 @@ impl Story {
     /// Adds a record. One of a run that is not the last changes nothing: its writer was late.
     pub(crate) fn add(&mut self, record: &Record) {
         match record {
-            Record::Starting { run, .. } => self.starting = Some(*run),
+            Record::Starting { run, .. } => {
+                self.starting = Some(*run);
+                self.has_cgroups = true;
+            }
             Record::Started {
                 run,
                 init_pid,
@@ -158,18 +166,24 @@ impl Story {
                 code,
                 signal,
                 oom,
+                clean,
                 at,
-            } => self.on(*run, |run| {
-                run.oom |= *oom;
-                run.lost = false;
-                let signal = signal.and_then(Signal::from_number);
-                run.exit = Some(ExitInfo {
-                    exit_code: Some(*code),
-                    signal,
-                    reason: run.reason(signal.is_some()),
-                    finished_at: (*at).max(run.started_at),
+            } => {
+                let is_last = self.run.as_ref().is_some_and(|last| last.number == *run);
+                // A run that was announced meanwhile may have made some.
+                self.has_cgroups &= !(*clean && is_last && self.starting.is_none());
+                self.on(*run, |run| {
+                    run.oom |= *oom;
+                    run.lost = false;
+                    let signal = signal.and_then(Signal::from_number);
+                    run.exit = Some(ExitInfo {
+                        exit_code: Some(*code),
+                        signal,
+                        reason: run.reason(signal.is_some()),
+                        finished_at: (*at).max(run.started_at),
+                    });
                 });
-            }),
+            }
             Record::Adopted { run, .. } => self.on(*run, |run| run.lost = false),
             Record::Lost { run, .. } => self.on(*run, |run| run.lost = true),
             Record::Limits { limits, .. } => self.limits = Some(*limits),
@@ -243,7 +257,7 @@ mod tests {
     fn story(lines: &[String]) -> Story {
         let mut story = Story::default();
         let (records, _) = parse(lines.concat().as_bytes());
-        assert_eq!(records.len(), lines.len(), "{lines:?}");
+        assert_eq!(records.len(), lines.concat().lines().count(), "{lines:?}");
         records.iter().for_each(|record| story.add(record));
         story
     }
@@ -256,41 +270,58 @@ mod tests {
         record::started(run, 77, 1234, "boot", 1000)
     }
 
+    fn starting(run: u32) -> String {
+        line(&Record::Starting { run, at: 999 }) + &started(run)
+    }
+
     #[rstest]
     #[case(&[], ContainerStatus::Created)]
     #[case(&[line(&Record::Starting { run: 0, at: 1 })], ContainerStatus::Created)]
     #[case(&[started(0)], ContainerStatus::Running)]
     #[case(&[started(0), line(&Record::Paused { run: 0, at: 1 })], ContainerStatus::Paused)]
-    #[case(&[started(0), record::exited(0, 3, None, false, 2)], ContainerStatus::Exited)]
-    #[case(&[started(0), line(&Record::Stopping { run: 0, at: 1 }), record::exited(0, 143, Some(15), false, 2)], ContainerStatus::Stopped)]
+    #[case(&[started(0), record::exited(0, 3, None, false, true, 2)], ContainerStatus::Exited)]
+    #[case(&[started(0), line(&Record::Stopping { run: 0, at: 1 }), record::exited(0, 143, Some(15), false, true, 2)], ContainerStatus::Stopped)]
     #[case(&[started(0), line(&Record::Lost { run: 0, at: 1 })], ContainerStatus::Dead)]
-    #[case(&[started(0), record::exited(0, 0, None, false, 2), started(1)], ContainerStatus::Running)]
+    #[case(&[started(0), record::exited(0, 0, None, false, true, 2), started(1)], ContainerStatus::Running)]
     #[case(&[started(0), line(&Record::Lost { run: 0, at: 1 }), record::adopted(0, 2)], ContainerStatus::Running)]
-    #[case(&[started(0), record::lost(0, 1), record::exited(0, 3, None, false, 2)], ContainerStatus::Exited)]
+    #[case(&[started(0), record::lost(0, 1), record::exited(0, 3, None, false, true, 2)], ContainerStatus::Exited)]
     #[case(&[line(&Record::Removing { at: 1 })], ContainerStatus::Removing)]
     fn status(#[case] lines: &[String], #[case] expected: ContainerStatus) {
         assert_eq!(story(lines).status(), expected);
     }
 
     #[rstest]
-    #[case(&[], record::exited(0, 3, None, false, 2), ExitReason::Exited)]
-    #[case(&[], record::exited(0, 137, Some(9), false, 2), ExitReason::Signaled)]
-    #[case(&[], record::exited(0, 0, None, true, 2), ExitReason::Oom)]
-    #[case(&[record::out_of_memory(0, 1)], record::exited(0, 137, Some(9), false, 2), ExitReason::Oom)]
-    #[case(&[line(&Record::Killing { run: 0, at: 1 })], record::exited(0, 137, Some(9), false, 2), ExitReason::Removed)]
+    #[case(&[], record::exited(0, 3, None, false, true, 2), ExitReason::Exited)]
+    #[case(&[], record::exited(0, 137, Some(9), false, true, 2), ExitReason::Signaled)]
+    #[case(&[], record::exited(0, 0, None, true, true, 2), ExitReason::Oom)]
+    #[case(&[record::out_of_memory(0, 1)], record::exited(0, 137, Some(9), false, true, 2), ExitReason::Oom)]
+    #[case(&[line(&Record::Killing { run: 0, at: 1 })], record::exited(0, 137, Some(9), false, true, 2), ExitReason::Removed)]
     fn reasons(#[case] before: &[String], #[case] exited: String, #[case] expected: ExitReason) {
         let lines = [&[started(0)], before, &[exited]].concat();
         let run = story(&lines).run.expect("a run");
         assert_eq!(run.exit.map(|exit| exit.reason), Some(expected));
     }
 
+    #[rstest]
+    #[case(&[], false)]
+    #[case(&[line(&Record::Starting { run: 0, at: 1 })], true)]
+    #[case(&[line(&Record::Starting { run: 0, at: 1 }), line(&Record::StartFailed { run: 0, at: 2 })], true)]
+    #[case(&[starting(0), record::exited(0, 0, None, false, true, 2)], false)]
+    #[case(&[starting(0), record::exited(0, 0, None, false, false, 2)], true)]
+    #[case(&[starting(0), record::lost(0, 2)], true)]
+    #[case(&[starting(0), record::exited(0, 0, None, false, true, 2), line(&Record::Starting { run: 1, at: 3 })], true)]
+    #[case(&[starting(0), record::lost(0, 2), starting(1), record::exited(0, 0, None, false, true, 2)], true)]
+    fn cgroups(#[case] lines: &[String], #[case] expected: bool) {
+        assert_eq!(story(lines).has_cgroups, expected);
+    }
+
     #[test]
     fn a_late_record_of_another_run_changes_nothing() {
         let lines = [
             started(0),
-            record::exited(0, 0, None, false, 2),
+            record::exited(0, 0, None, false, true, 2),
             started(1),
-            record::exited(0, 9, None, false, 3),
+            record::exited(0, 9, None, false, true, 3),
         ];
         assert_eq!(story(&lines).status(), ContainerStatus::Running);
         assert_eq!(story(&lines).next_run, 2);

@@ -74,10 +74,14 @@ fn begun(core: &Arc<Core>, id: &str) -> Result<()> {
 
 /// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.
 pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
-    let id = container.id();
     leave(core, container)
-        .and_then(|()| core.cgroups.remove(id))
-        .map_err(|error| DriverError::internal(format!("cgroups or network of container {id} stay: {error}")))
+        .and_then(|()| core.cgroups.remove(container.id()))
+        .map_err(|error| stays(container, &error))
+}
+
+fn stays(container: &Container, error: &io::Error) -> DriverError {
+    let id = container.id();
+    DriverError::internal(format!("cgroups or network of container {id} stay: {error}"))
 }
 
 /// Makes its writable layer and its place in the network ready. Most have nothing to wait for.
@@ -304,11 +308,15 @@ pub(crate) async fn remove_container(core: &Arc<Core>, id: &str, options: &Remov
     };
     turn.container.check(action)?;
     let core = Arc::clone(core);
-    detached(async move { remove(&core, &turn).await }).await
+    match turn.container.live() {
+        Some(_) => detached(async move { remove(&core, turn).await }).await,
+        // This too goes on when its caller goes away.
+        None => blocking(move || erase(&core, &turn)).await,
+    }
 }
 
 /// Removes a container of any owner whose turn it is.
-pub(crate) async fn remove(core: &Arc<Core>, turn: &Turn) -> Result<()> {
+pub(crate) async fn remove(core: &Arc<Core>, turn: Turn) -> Result<()> {
     let container = &turn.container;
     if let Some(run) = container.live() {
         let killing = Record::Killing {
@@ -320,16 +328,27 @@ pub(crate) async fn remove(core: &Arc<Core>, turn: &Turn) -> Result<()> {
             DriverError::container_remove(container.id(), "its processes do not end").with_source(error)
         })?;
     }
-    core.containers
+    let core = Arc::clone(core);
+    blocking(move || erase(&core, &turn)).await
+}
+
+/// Removes a container that does not run. Blocks.
+fn erase(core: &Core, turn: &Turn) -> Result<()> {
+    let container = &turn.container;
+    let now = core
+        .containers
         .record(container, &Record::Removing { at: now_ms() })?;
-    let (core, container) = (Arc::clone(core), container.clone());
-    blocking(move || finish_removal(&core, &container)).await
+    finish_removal(core, &now)
 }
 
 /// Removes what is left of a container without processes. Blocks; can be repeated.
 pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
-    clean(core, container).map_err(|error| {
+    let cleaned = match container.story.has_cgroups {
+        true => clean(core, container),
+        false => leave(core, container).map_err(|error| stays(container, &error)),
+    };
+    cleaned.map_err(|error| {
         DriverError::container_remove(id, "what it had in the kernel stays").with_source(error)
     })?;
     core.health.forget(id);

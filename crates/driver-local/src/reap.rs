@@ -52,7 +52,7 @@ fn reference(kind: ObjectKind, id: &str) -> ObjectRef {
 
 async fn remove(core: &Arc<Core>, id: &str) -> Result<()> {
     let turn = core.turn_of_any(id).await?;
-    lifecycle::remove(core, &turn).await
+    lifecycle::remove(core, turn).await
 }
 
 async fn reap_volumes(

@@ -35,9 +35,10 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<RecoveryReport> {
         let turn = lost::take_over(core, turn).await?;
         if turn.container.story.run.as_ref().is_some_and(|run| run.killing) {
             // A removal by force was begun; its processes may have been killed or not.
-            if let Err(error) = lifecycle::remove(core, &turn).await {
-                tracing::warn!(container = turn.container.id(), %error, "its removal cannot be finished");
-                report.orphaned.push(reference(turn.container.id()));
+            let id = turn.container.id().to_owned();
+            if let Err(error) = lifecycle::remove(core, turn).await {
+                tracing::warn!(container = id, %error, "its removal cannot be finished");
+                report.orphaned.push(reference(&id));
             }
             continue;
         }
@@ -164,7 +165,17 @@ pub(crate) async fn shutdown(core: &Arc<Core>, mode: ShutdownMode) -> Result<()>
     let swept = sweep_networks(core).await;
     core.shut_down();
     core.health.end_all();
+    await_trash(core).await;
     result.and(swept)
+}
+
+/// What was removed goes in the background, but not after the program may have ended.
+async fn await_trash(core: &Core) {
+    let layout = core.layout.clone();
+    let emptied = blocking(move || trash::empty(&layout).map_err(|error| unreadable(&error))).await;
+    if let Err(error) = emptied {
+        tracing::warn!(%error, "what was removed is left in the trash for recover");
+    }
 }
 
 /// Removes bridges that nobody needs.

@@ -3,12 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use driver_local_shim::rootfs::{Place, Root};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::layout::Layout;
+
+/// For so long whoever removed something has the processors to itself.
+const AFTER: Duration = Duration::from_millis(5);
 
 /// Lets a directory vanish; its content is deleted in the background where there is a tokio runtime, else at once.
 ///
@@ -19,15 +23,16 @@ pub(crate) fn put(layout: &Layout, path: &Path) -> io::Result<()> {
     let name = crate::id::random()?;
     fs::rename(path, layout.trash().join(&name))?;
     let layout = layout.clone();
-    let delete = move || {
+    let delete = move |pause| {
+        std::thread::sleep(pause);
         await_shim(&layout.trash().join(&name));
         if let Err(error) = delete(&layout, &name) {
             tracing::warn!(%error, "what was removed is left in the trash for recover");
         }
     };
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(delete)),
-        Err(_) => delete(),
+        Ok(runtime) => drop(runtime.spawn_blocking(move || delete(AFTER))),
+        Err(_) => delete(Duration::ZERO),
     }
     Ok(())
 }

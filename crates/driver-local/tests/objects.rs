@@ -11,7 +11,7 @@ use bytes::Bytes;
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
     ByteStream, Capability, CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec,
-    ImportOptions, LogFrame, LogOptions, ProcessFrame, SecurityOptions, Signal, WaitCondition,
+    ImportOptions, LogFrame, LogOptions, ProcessFrame, SecurityOptions, ShutdownMode, Signal, WaitCondition,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -225,6 +225,19 @@ async fn what_a_user_closed_to_all_others_is_removed_with_the_container() {
     fixture.remove(&id).await;
     // It empties the trash, and fails where it cannot.
     driver.recover().await.unwrap();
+    let trash = fixture.state.path().join("state/trash");
+    assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
+}
+
+/// A program that ends after `shutdown` leaves nothing of what it removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_is_gone_after_shutdown() {
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let id = fixture.create("true").await;
+    fixture.remove(&id).await;
+    fixture.driver.shutdown(ShutdownMode::Leave).await.unwrap();
     let trash = fixture.state.path().join("state/trash");
     assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
 }

@@ -39,10 +39,10 @@ fn the_first_command_of_the_readme() {
         (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
         (3, "hello\n1000\n", "")
     );
-    let left = std::fs::read_dir(state.path().join("containers"))
-        .unwrap()
-        .count();
-    assert_eq!(left, 0, "a directory of a container");
+    for directory in ["containers", "trash"] {
+        let left = std::fs::read_dir(state.path().join(directory)).unwrap().count();
+        assert_eq!(left, 0, "in {directory}");
+    }
     assert_eq!(
         local(state.path(), &["run", "--rm", "host", "--", "no-such-program"]).code,
         127

@@ -31,7 +31,7 @@ impl Joinable {
         let mut joinable = Self::default();
         for cgroup in cgroups {
             match cgroup {
-                Cgroup::V1(path) => {
+                Cgroup::V1(path) | Cgroup::Shared(path) => {
                     let tasks = format!("{path}/tasks");
                     let file = openat(CWD, &tasks, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
                     joinable.files.push(file.at(Stage::Cgroups, || tasks)?);
@@ -75,20 +75,22 @@ impl Joinable {
     }
 }
 
-/// Ends what is left in the cgroups and removes them. What cannot be removed in time is left to the driver.
-pub(crate) fn remove(cgroups: &[Cgroup]) {
+/// Ends what is left in the cgroups and removes them; gives whether all are gone. What cannot be removed in time is left to the
+/// driver.
+pub(crate) fn remove(cgroups: &[Cgroup]) -> bool {
+    let mut gone = true;
     for cgroup in cgroups {
         match cgroup {
-            Cgroup::V1(path) => {
-                let _ = remove_directory(path);
-            }
+            Cgroup::V1(path) => gone &= remove_directory(path).is_ok(),
             Cgroup::V2(path) => {
                 // Before Linux 5.14 it is missing; the end of pid 1 has ended all of its namespace anyway.
                 let _ = fs::write(format!("{path}/cgroup.kill"), "1");
-                let _ = remove_directory(path);
+                gone &= remove_directory(path).is_ok();
             }
+            Cgroup::Shared(_) => {}
         }
     }
+    gone
 }
 
 /// A process leaves its cgroup a moment after its parent could wait for it.

@@ -29,6 +29,7 @@ impl OomWatch {
                     (counter, event)
                 }
                 Cgroup::V2(path) => (File::open(format!("{path}/memory.events")).ok()?, None),
+                Cgroup::Shared(_) => return None,
             };
             let mut watch = Self {
                 counter,

@@ -196,7 +196,7 @@ impl Supervisor {
             while self.pump(source) {}
         }
         self.look_for_oom();
-        cgroups::remove(&self.run.cgroups);
+        let clean = cgroups::remove(&self.run.cgroups);
         self.run.directory.await_helper(self.run.helper.as_ref());
         for name in [SOCKET, OUT, ERR] {
             self.run.directory.remove(name);
@@ -204,7 +204,7 @@ impl Supervisor {
         // Whoever reads it may begin the next run, as soon as this process has let go of the lock.
         let number = self.run.number;
         let record = match ending {
-            Some(ending) => record::exited(number, ending.code, ending.signal, self.oom, at),
+            Some(ending) => record::exited(number, ending.code, ending.signal, self.oom, clean, at),
             None => record::lost(number, at),
         };
         let _ = self.run.directory.append(&record);

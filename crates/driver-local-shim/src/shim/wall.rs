@@ -43,8 +43,7 @@ impl Needs<'_> {
             .create()?
             .add_rule(PathBeneath::new(self.directory, names))?
             .add_rule(PathBeneath::new(self.log, log))?;
-        for cgroup in self.cgroups {
-            let (path, inside) = of_cgroup(cgroup);
+        for (path, inside) in self.cgroups.iter().filter_map(of_cgroup) {
             if !inside.is_empty() {
                 ruleset = allow(ruleset, Path::new(path), inside)?;
             }
@@ -66,11 +65,13 @@ pub(crate) fn close_all() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-/// Its path, and what is done to the files in it. Those of version 2 are asked to kill what is left, and told when that is done.
-fn of_cgroup(cgroup: &Cgroup) -> (&str, BitFlags<AccessFs>) {
+/// The path of one that is removed, and what is done to the files in it. Those of version 2 are asked to kill what is left, and
+/// told when that is done.
+fn of_cgroup(cgroup: &Cgroup) -> Option<(&str, BitFlags<AccessFs>)> {
     match cgroup {
-        Cgroup::V1(path) => (path, BitFlags::EMPTY),
-        Cgroup::V2(path) => (path, make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate})),
+        Cgroup::V1(path) => Some((path, BitFlags::EMPTY)),
+        Cgroup::V2(path) => Some((path, make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}))),
+        Cgroup::Shared(_) => None,
     }
 }
 

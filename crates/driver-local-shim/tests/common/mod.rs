@@ -294,14 +294,17 @@ impl Ended {
     }
 
     pub fn code(&self, code: u8) -> &Self {
-        let expected = format!("{{\"exited\":{{\"run\":0,\"code\":{code},\"signal\":null,\"oom\":false");
+        let expected =
+            format!("{{\"exited\":{{\"run\":0,\"code\":{code},\"signal\":null,\"oom\":false,\"clean\":true");
         assert_eq!(self.exited(), expected, "{self:?}");
         self
     }
 
     pub fn signal(&self, signal: u8) -> &Self {
         let code = 128 + signal;
-        let expected = format!("{{\"exited\":{{\"run\":0,\"code\":{code},\"signal\":{signal},\"oom\":false");
+        let expected = format!(
+            "{{\"exited\":{{\"run\":0,\"code\":{code},\"signal\":{signal},\"oom\":false,\"clean\":true"
+        );
         assert_eq!(self.exited(), expected, "{self:?}");
         self
     }

@@ -1,5 +1,5 @@
-//! The devices that containers may use, with version 1. The rules are those of the group above all containers, and each
-//! container's group begins with a copy of them: made once, they cost no start anything.
+//! The devices that containers may use, with version 1. They are the same for all, so all are in one group with these rules: made
+//! once, they cost no start anything.
 
 use std::fs::File;
 use std::io;

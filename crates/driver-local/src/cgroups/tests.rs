@@ -46,7 +46,7 @@ impl Groups {
     /// A shell in the groups that has run these commands.
     fn shell(&self, commands: &str) -> Child {
         let groups = self.cgroups.of(&self.id).into_iter().map(|group| match group {
-            Cgroup::V1(directory) => format!("{directory}/tasks"),
+            Cgroup::V1(directory) | Cgroup::Shared(directory) => format!("{directory}/tasks"),
             Cgroup::V2(directory) => format!("{directory}/cgroup.procs"),
         });
         let script = format!("for file; do echo 0 > $file; done; {commands}\necho ready; read line");
@@ -132,23 +132,17 @@ fn prepared_groups_become_a_containers_with_who_is_in_them() {
     shell.wait().unwrap();
 }
 
-/// With version 1 a container has the harmless devices only, whether its group inherits that or not.
+/// With version 1 a container has the harmless devices only, whether it shares a group for that or not.
 #[test]
 fn devices_are_the_harmless_ones() {
     let Some(groups) = Groups::make() else { return };
-    let Some(Cgroup::V1(group)) = groups
-        .cgroups
-        .of(&groups.id)
-        .into_iter()
-        .find(|group| match group {
-            Cgroup::V1(path) => Path::new(path).join("devices.list").exists(),
-            Cgroup::V2(_) => false,
-        })
-    else {
+    let all = groups.cgroups.of(&groups.id);
+    let has_rules = |group: &&Cgroup| Path::new(group.path()).join("devices.list").exists();
+    let Some(group) = all.iter().find(has_rules) else {
         eprintln!("skipped: no controller of devices");
         return;
     };
-    let list = content(Path::new(&group), "devices.list");
+    let list = content(Path::new(group.path()), "devices.list");
     assert_eq!(list.lines().next(), Some("c 1:3 rwm"), "{list}");
     assert_eq!(list.lines().count(), 9, "{list}");
 }

@@ -21,27 +21,31 @@ const UNLIMITED: u64 = (i64::MAX as u64) & !0xf_ffff;
 #[derive(Clone, Debug)]
 pub(crate) struct V1 {
     controllers: BTreeMap<&'static str, PathBuf>,
-    /// Each of those once: controllers that are mounted together have one. That of memory is the first, which the shim
-    /// looks for.
+    /// Where containers have groups of their own, each directory once: controllers that are mounted together have one. That
+    /// of memory is the first, which the shim looks for.
     parents: Vec<PathBuf>,
+    /// The group for the devices of all containers; absent where each has one of its own.
+    devices: Option<PathBuf>,
     /// Whether the kernel limits swap beside memory.
     limits_swap: bool,
-    /// Whether a group has its rules of devices from the one above.
-    inherits_devices: bool,
 }
 
 impl V1 {
     pub(super) fn new(controllers: BTreeMap<&'static str, PathBuf>) -> Self {
         let memory = controllers.get("memory");
+        let devices = controllers.get("devices");
+        let others = |parent: &&PathBuf| controllers.values().filter(|other| other == parent).count() > 1;
+        // Not where other controllers are mounted with it, nor where containers run that an earlier version has made.
+        let devices = devices.filter(|parent| !others(parent) && devices::restrict(parent).is_ok());
+        let devices = devices.cloned();
         let mut parents: Vec<PathBuf> = controllers.values().cloned().collect();
+        parents.retain(|parent| Some(parent) != devices.as_ref());
         parents.sort_by_key(|parent| (Some(parent) != memory, parent.clone()));
         parents.dedup();
-        let devices = controllers.get("devices");
         Self {
             limits_swap: memory.is_some_and(|parent| parent.join("memory.memsw.limit_in_bytes").exists()),
-            // Not where containers run that an earlier version has made.
-            inherits_devices: devices.is_none_or(|parent| devices::restrict(parent).is_ok()),
             parents,
+            devices,
             controllers,
         }
     }
@@ -77,8 +81,11 @@ impl V1 {
     }
 
     pub(super) fn groups(&self, id: &str) -> Vec<Cgroup> {
-        let text = |path: PathBuf| Cgroup::V1(path.to_string_lossy().into_owned());
-        self.directories(id).into_iter().map(text).collect()
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let own = self.directories(id);
+        let own = own.iter().map(|path| Cgroup::V1(text(path)));
+        own.chain(self.devices.iter().map(|path| Cgroup::Shared(text(path))))
+            .collect()
     }
 
     pub(super) fn create(&self, id: &str, limits: &ResourceLimits) -> io::Result<Vec<Cgroup>> {
@@ -103,27 +110,19 @@ impl V1 {
     }
 
     fn make(&self, id: &str) -> io::Result<()> {
-        self.parents
+        self.directories(id)
             .iter()
-            .try_for_each(|parent| self.make_below(parent, id))?;
-        match self.directory("devices", id) {
-            Some(devices) if !self.inherits_devices => devices::restrict(&devices),
-            _ => Ok(()),
+            .try_for_each(|directory| match files::make(directory) {
+                // Somebody has removed what was empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => files::make_all(directory),
+                made => made,
+            })?;
+        match (&self.devices, self.directory("devices", id)) {
+            (Some(shared), _) if shared.exists() => Ok(()),
+            (Some(shared), _) => files::make_all(shared).and_then(|()| devices::restrict(shared)),
+            (None, Some(own)) => devices::restrict(&own),
+            (None, None) => Ok(()),
         }
-    }
-
-    fn make_below(&self, parent: &PathBuf, id: &str) -> io::Result<()> {
-        let group = parent.join(id);
-        match files::make(&group) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            made => return made,
-        }
-        // Somebody has removed what was empty.
-        files::make_all(parent)?;
-        if self.inherits_devices && self.controllers.get("devices") == Some(parent) {
-            devices::restrict(parent)?;
-        }
-        files::make(&group)
     }
 
     /// Sets the limits. `before` are those that hold now, if any do.

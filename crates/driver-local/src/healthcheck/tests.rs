@@ -254,7 +254,7 @@ fn without_a_check_or_a_run_there_is_no_health() {
     let elsewhere = checks.of(&container(config(&["CMD", "probe"]), Some(0))).unwrap();
     assert_eq!(elsewhere.status, HealthStatus::Starting);
     let mut ended = container(config(&["CMD", "probe"]), Some(0));
-    let (records, _) = journal::parse(record::exited(0, 0, None, false, 1).as_bytes());
+    let (records, _) = journal::parse(record::exited(0, 0, None, false, true, 1).as_bytes());
     records.iter().for_each(|record| ended.story.add(record));
     assert_eq!(
         ended.story.run.as_ref().unwrap().exit.as_ref().unwrap().reason,
