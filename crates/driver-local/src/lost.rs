@@ -25,6 +25,17 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// A lock cannot be awaited without a thread that may be stuck; here it is looked at.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
+/// What came of giving a run another shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adoption {
+    /// It has a shim that this driver watches, or its end is written.
+    Done,
+    /// It has one of another driver's, which may be about to end.
+    Others,
+    /// It cannot have one.
+    Impossible,
+}
+
 /// The runs whose shims this driver waits for, by container and number; one of whose shims another is on the way twice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watched(Arc<Mutex<Vec<(String, u32)>>>);
@@ -72,10 +83,16 @@ fn watch_until(core: &Arc<Core>, id: &str, run: u32, end: impl Future<Output = (
     tokio::spawn(async move {
         end.await;
         let Some(core) = core.upgrade() else { return };
-        if let Err(error) = rescue(&core, &id, run).await {
+        let rescued = rescue(&core, &id, run).await;
+        // Else it would count as watched.
+        drop(watch);
+        let done = match rescued {
+            Ok(Adoption::Others) => Box::pin(guard(&core, &id)).await,
+            other => other.map(drop),
+        };
+        if let Err(error) = done {
             tracing::warn!(container = id, %error, "a run whose shim was killed is left for recover");
         }
-        drop(watch);
     });
 }
 
@@ -88,7 +105,10 @@ async fn guard(core: &Arc<Core>, id: &str) -> Result<()> {
         let Some((container, run)) = found.as_ref().and_then(|found| Some((found, found.live()?))) else {
             return Ok(());
         };
-        if core.watched.has(id, run.number) || (!container.dir.has_shim() && adopt_now(core, id).await?) {
+        if core.watched.has(id, run.number) {
+            return Ok(());
+        }
+        if !container.dir.has_shim() && adopt_now(core, id).await? == Adoption::Done {
             return Ok(());
         }
         // One that begins or ends does not listen.
@@ -108,36 +128,35 @@ async fn guard(core: &Arc<Core>, id: &str) -> Result<()> {
     Ok(())
 }
 
-async fn rescue(core: &Arc<Core>, id: &str, run: u32) -> Result<()> {
+/// Gives a run another shim, or ends it where it cannot have one.
+async fn rescue(core: &Arc<Core>, id: &str, run: u32) -> Result<Adoption> {
     let is_lost = || -> Result<bool> {
         let found = core.containers.look(id)?;
         let unfinished = found.as_ref().and_then(|container| container.unfinished());
         Ok(unfinished.is_some_and(|unfinished| unfinished.number == run))
     };
     if !is_lost()? || core.is_shut_down() {
-        return Ok(());
+        return Ok(Adoption::Done);
     }
     await_lock(core, id).await?;
     // Not in the container's turn: a stop that waits for the end has it. Two who adopt are told apart by the shim's lock.
-    let adopted = Box::pin(adopt_now(core, id)).await?;
-    if adopted || !is_lost()? {
-        return Ok(());
+    match Box::pin(adopt_now(core, id)).await? {
+        Adoption::Impossible if is_lost()? => end(core, id)?,
+        other => return Ok(other),
     }
-    end(core, id)?;
     let turn = match core.turn_of_any(id).await {
-        Err(error) if error.code() == "CONTAINER_NOT_FOUND" => return Ok(()),
+        Err(error) if error.code() == "CONTAINER_NOT_FOUND" => return Ok(Adoption::Impossible),
         turn => turn?,
     };
     let now = &turn.container;
     if now.live().is_some() {
-        // Another driver has given it a shim.
-        return Box::pin(guard(core, id)).await;
+        return Ok(Adoption::Others);
     }
-    if now.story.starting.is_some() {
-        return Ok(());
+    if now.story.starting.is_none() {
+        let (core, now) = (Arc::clone(core), now.clone());
+        blocking(move || lifecycle::clean(&core, &now)).await?;
     }
-    let (core, now) = (Arc::clone(core), now.clone());
-    blocking(move || lifecycle::clean(&core, &now)).await
+    Ok(Adoption::Impossible)
 }
 
 /// Whether a run has begun all the same whose shim was killed before it said so; then it has a shim now, or its end is written.
@@ -148,7 +167,7 @@ pub(crate) async fn is_taken_over(core: &Arc<Core>, id: &str, run: u32) -> Resul
         return Ok(false);
     }
     await_lock(core, id).await?;
-    adopt_now(core, id).await
+    Ok(adopt_now(core, id).await? != Adoption::Impossible)
 }
 
 /// A process that ends closes its files one after another: the socket that told of its end comes before the lock. It stays
@@ -211,20 +230,22 @@ fn is_about_to_write(container: &Container) -> bool {
     (begins || ends()) && container.dir.has_shim()
 }
 
-/// Whether the run has a shim now, or its end is written. Whoever kills a shim may kill the next one too, before it answers.
-async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<bool> {
+/// Gives a run another shim. Whoever kills a shim may kill the next one too, before it answers.
+async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<Adoption> {
     // Of two shims at a time one would wait for the other's lock in vain.
     let _turn = core.adopting.lock(id).await;
-    for attempt in 0..ADOPTIONS {
+    for _ in 0..ADOPTIONS {
         let Some(container) = core.containers.look(id)? else {
-            return Ok(false);
+            return Ok(Adoption::Impossible);
         };
-        let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
-            // The one that died had written the end, or another has it.
-            return Ok(attempt > 0);
+        let Some(run) = container.unfinished() else {
+            return Ok(Adoption::Done);
         };
+        if container.dir.has_shim() {
+            return Ok(Adoption::Others);
+        }
         if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
-            return Ok(false);
+            return Ok(Adoption::Impossible);
         }
         let task = Task::Adopt(Box::new(launch::adopt_task(core, &container, run)));
         let adopted = match core.shim.spawn(&task).await {
@@ -235,21 +256,21 @@ async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<bool> {
             Ok((shim, Report::Started { .. })) => {
                 core.containers.look(id)?;
                 watch(core, id, run.number, shim);
-                return Ok(true);
+                return Ok(Adoption::Done);
             }
             Ok((_, Report::Ready)) => {
                 core.containers.look(id)?;
-                return Ok(true);
+                return Ok(Adoption::Done);
             }
             // What cannot be adopted is ended.
             Ok((_, other)) => {
                 tracing::warn!(container = id, ?other, "it cannot be adopted");
-                return Ok(false);
+                return Ok(Adoption::Impossible);
             }
             Err(error) => tracing::warn!(container = id, %error, "the shim that was to adopt it is gone"),
         }
     }
-    Ok(false)
+    Ok(Adoption::Impossible)
 }
 
 /// Ends the processes of a run without a shim, and tells so. Where there is none it does nothing.

@@ -295,6 +295,34 @@ async fn a_shim_that_is_dying_while_another_driver_recovers_gets_a_successor() {
     fixture.end(&id).await;
 }
 
+/// When this driver looks for a killed shim's lock, another driver's shim has it, and then ends as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_another_driver_has_taken_over_is_watched_all_the_same() {
+    /// Longer than a driver waits for a lock.
+    const BY_THEN: Duration = Duration::from_secs(6);
+    let Some(fixture) = Fixture::new().await else {
+        return;
+    };
+    let config = fixture.config("until test -e /gate/end; do sleep 0.01; done; exit 9");
+    let id = fixture.driver.run_container(&config).await.unwrap().id;
+    let lock = fs::File::open(fixture.dir(&id).join("shim.lock")).unwrap();
+    // Before the shim is killed, so that nobody is faster.
+    let (has_it, taken) = mpsc::channel();
+    std::thread::spawn(move || {
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        has_it.send(lock).unwrap();
+    });
+    fixture.kill_shim(&id).await;
+    let lock = taken.recv().unwrap();
+    tokio::time::sleep(BY_THEN).await;
+    assert!(!fixture.journal(&id).contains("adopted"));
+    drop(lock);
+    until("it is adopted", || fixture.journal(&id).contains("adopted")).await;
+    fixture.open_gate("end");
+    assert_eq!(fixture.driver.wait_exit(&id).await.unwrap().exit_code, Some(9));
+    fixture.end(&id).await;
+}
+
 /// Likewise where the run is over, and the shim will not write it down any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_that_a_dying_shim_does_not_write_is_found() {
