@@ -204,15 +204,22 @@ async fn an_exit_without_a_shim_is_found_by_another_driver() {
     fixture.end(&id).await;
 }
 
-/// What is in the pipe of a container is there as long as its init is, and that stays until somebody has taken it.
+/// What is in the pipe of a container is there as long as its init is, and that stays until somebody has taken it. A terminal has
+/// more of it here than can be read at once.
+#[rstest]
+#[case::pipe(false, 20_000, "\n")]
+#[case::terminal(true, 1_000, "\r\n")]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_line_is_lost_of_a_container_that_ends_without_a_shim() {
-    const LINES: usize = 20_000;
+async fn no_line_is_lost_of_a_container_that_ends_without_a_shim(
+    #[case] tty: bool,
+    #[case] lines: usize,
+    #[case] end_of_line: &str,
+) {
     let Some(mut fixture) = Fixture::new().await else {
         return;
     };
-    let script = format!("until test -e /gate/end; do sleep 0.01; done; seq 1 {LINES}; echo end >&2; exit 7");
-    let config = fixture.config(&script);
+    let script = format!("until test -e /gate/end; do sleep 0.01; done; seq 1 {lines}; echo end >&2; exit 7");
+    let config = fixture.config(&script).tty(tty);
     let id = fixture.driver.run_container(&config).await.unwrap().id;
     let init = init(&fixture.dir(&id));
     fixture.without_driver().await;
@@ -227,9 +234,13 @@ async fn no_line_is_lost_of_a_container_that_ends_without_a_shim() {
     let report = fixture.driver.recover().await.unwrap();
     assert_eq!(report.exited.len(), 1, "{report:?}");
     assert_eq!(report.exited[0].exit.as_ref().unwrap().exit_code, Some(7));
-    let expected: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
+    let numbers = (1..=lines).map(|line| line.to_string());
+    let expected: String = numbers
+        .chain(["end".to_owned()])
+        .map(|line| line + end_of_line)
+        .collect();
     let logs = fixture.logs(&id).await;
-    assert!(logs == expected + "end\n", "{} bytes", logs.len());
+    assert!(logs == expected, "{} bytes", logs.len());
     fixture.end(&id).await;
 }
 

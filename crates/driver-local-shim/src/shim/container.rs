@@ -193,13 +193,14 @@ impl Begun<'_> {
     /// Gives up everything but what an init needs: to wait, to signal, to tell the end.
     fn become_init(self, main: Pid, start: Option<OwnedFd>) -> ! {
         let Equipment { exit, held, .. } = &self.equipment;
+        // As long as init has them, a killed shim does not end who writes to them.
+        let terminal = self.terminal.iter().map(|terminal| terminal.master.as_fd());
+        let output: Vec<_> = held.iter().map(AsFd::as_fd).chain(terminal).collect();
         let confine = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![exit.as_fd()];
             kept.extend(start.iter().map(AsFd::as_fd));
-            // As long as init has them, a killed shim does not end who writes to them.
-            kept.extend(held.iter().map(AsFd::as_fd));
-            kept.extend(self.terminal.iter().map(|terminal| terminal.master.as_fd()));
+            kept.extend(&output);
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
             process::confine_within(self.bounds.none()?, "/", &self.ids)?;
             if self.task.sandbox.user.is_some() {
@@ -209,7 +210,7 @@ impl Begun<'_> {
             drop(start);
             Ok(())
         };
-        init::run(main, exit, held, confine)
+        init::run(main, exit, &output, confine)
     }
 }
 

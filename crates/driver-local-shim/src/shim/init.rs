@@ -1,12 +1,14 @@
 //! Pid 1 of a container with an init: reaps what has no other parent, passes signals on, tells how the main process ended.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, WaitOptions, wait};
+use rustix::termios::isatty;
 
 use crate::ending::Ending;
 use crate::failure::Result;
@@ -15,10 +17,17 @@ use crate::sys;
 /// The kernel tells nobody that a pipe has become empty. A shim that lives takes what is there within the first looks.
 const FIRST_LOOK: Duration = Duration::from_micros(20);
 const LAST_LOOK: Duration = Duration::from_millis(50);
+/// More bytes than the kernel keeps of what is written to a terminal.
+const MOST_OF_TERMINAL: u64 = 1 << 20;
 
 /// Runs until the main process has ended and its output was taken; the kernel then ends all others. Gives up its rights by
 /// `confine` where that has not been yet.
-pub(crate) fn run(main: Pid, exit: &OwnedFd, output: &[OwnedFd], confine: impl FnOnce() -> Result<()>) -> ! {
+pub(crate) fn run(
+    main: Pid,
+    exit: &OwnedFd,
+    output: &[BorrowedFd<'_>],
+    confine: impl FnOnce() -> Result<()>,
+) -> ! {
     // A short program has ended by now: whoever starts one as vfork does goes on where that one has left the processor.
     let ending = reap(main, WaitOptions::NOHANG).unwrap_or_else(|| match confine() {
         Ok(()) => await_end(main),
@@ -44,29 +53,37 @@ fn await_end(main: Pid) -> Ending {
     }
 }
 
-/// Waits until the log has what is in a pipe now: it would be gone with the last process that holds the pipe, and that is this
-/// one where the shim was killed. Whoever adopts the run takes it.
-fn await_taken(pipe: &OwnedFd) {
-    let mut waiting = count(pipe);
-    if waiting == 0 {
+/// Waits until the log has what is in a pipe or a terminal now: it would be gone with the last process that holds that, and this is
+/// the one where the shim was killed. Whoever adopts the run takes it.
+fn await_taken(output: &BorrowedFd<'_>) {
+    if is_empty(output) {
         return;
     }
-    // Nothing more is to come. Those of other users it may not end; so what is in the pipe is not waited for until there is none,
-    // but until as much was taken.
+    // Nothing more is to come. Those of other users it may not end; so it is not waited for until nothing is left, but until as
+    // much was taken as there is.
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), Signal::SIGKILL);
-    let (mut untaken, mut pause) = (waiting, FIRST_LOOK);
-    while waiting > 0 && untaken > 0 {
+    let mut waiting = count(output);
+    let mut untaken = if isatty(output) { MOST_OF_TERMINAL } else { waiting };
+    let mut pause = FIRST_LOOK;
+    while untaken > 0 && !is_empty(output) {
         std::thread::sleep(pause);
         pause = (2 * pause).min(LAST_LOOK);
-        let now = count(pipe);
+        let now = count(output);
         untaken = untaken.saturating_sub(waiting.saturating_sub(now));
         waiting = now;
     }
 }
 
-/// How many bytes are in a pipe.
-fn count(pipe: &OwnedFd) -> u64 {
-    ioctl_fionread(pipe).unwrap_or(0)
+/// Whether nothing can be read. What a terminal still has in front of its buffer comes into that first.
+fn is_empty(output: &BorrowedFd<'_>) -> bool {
+    let now = Timespec::default();
+    let ready = poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&now));
+    ready.is_ok_and(|ready| ready == 0)
+}
+
+/// How many bytes can be read at once.
+fn count(output: &BorrowedFd<'_>) -> u64 {
+    ioctl_fionread(output).unwrap_or(0)
 }
 
 fn watch(main: Pid, signals: &SignalFd) -> Ending {

@@ -15,7 +15,7 @@ use crate::before::{Before, journal};
 use crate::ending;
 use crate::leftovers::{self, BETWEEN_LOOKS, LOOKS};
 use crate::story::{Reached, Story};
-use crate::workload::{IMAGE, Workload};
+use crate::workload::{Around, IMAGE, Workload};
 
 /// A state directory that is used again and again.
 pub(crate) struct Judge {
@@ -138,6 +138,9 @@ impl Trial<'_> {
         let found = self.driver.list_containers(&ContainerFilter::default()).await?;
         for name in &self.story.names.clone() {
             self.steps(name);
+            if !self.shims_killed && self.story.cut.contains(name) {
+                self.complain(name, "its end was cut off, and its shim was not killed");
+            }
             let of_name: Vec<_> = found.iter().filter(|container| container.name == *name).collect();
             self.existence(name, of_name.len());
             if let Some(container) = of_name.first() {
@@ -213,7 +216,7 @@ impl Trial<'_> {
             );
         }
         self.status(&now, workload);
-        self.shims(&now);
+        self.shims(&now, workload);
         if now.status.is_alive() {
             let found = ending::complaints(&self.driver, self.state, &now, workload).await?;
             found.iter().for_each(|what| self.complain(name, what));
@@ -272,11 +275,13 @@ impl Trial<'_> {
     }
 
     /// Runs whose shims were killed get others, and nobody's exit is lost: an init that ends by itself tells how, and the kernel
-    /// tells of others to whoever has adopted them. Only where a removal by force killed both can there be nobody who knows.
-    fn shims(&mut self, now: &ContainerInstance) {
+    /// tells of others to whoever has adopted them. Only where a removal by force killed both can there be nobody who knows, or
+    /// where a container without an init ended before it had another shim.
+    fn shims(&mut self, now: &ContainerInstance, workload: Workload) {
         let journal = journal(self.state, &now.id);
         let has = |record: &str| journal.contains(&format!("{{\"{record}\":"));
-        if has("lost") && !(self.shims_killed && has("killing")) {
+        let is_alone = workload.around == Around::Nothing;
+        if has("lost") && !(self.shims_killed && (has("killing") || is_alone)) {
             self.complain(&now.name, "its exit was lost without a reason");
         }
         if !self.shims_killed && has("adopted") {
@@ -288,7 +293,7 @@ impl Trial<'_> {
     }
 
     /// Every line is there once, in order, but for what a removal by force has cut off: that may be more than what was read
-    /// before it.
+    /// before it. Without an init what is in the pipe at the end is gone with a killed shim.
     async fn log(&mut self, now: &ContainerInstance, workload: Workload) -> Result<()> {
         let log = self
             .driver
@@ -302,7 +307,9 @@ impl Trial<'_> {
             true => workload.first(),
             false => String::new(),
         };
-        let cut = journal(self.state, &now.id).contains("{\"killing\":");
+        let journal = journal(self.state, &now.id);
+        let alone = self.shims_killed && workload.around == Around::Nothing;
+        let cut = alone || journal.contains("{\"killing\":");
         if cut && whole.starts_with(&log) && log.starts_with(&read) {
             return Ok(());
         }

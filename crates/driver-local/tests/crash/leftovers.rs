@@ -69,18 +69,31 @@ pub(crate) fn processes(state: &Path) -> Vec<String> {
     let own = std::process::id().to_string();
     let pids = all_pids()
         .into_iter()
-        .filter(|pid| *pid != own && has_open(pid, state));
+        .filter(|pid| *pid != own && is_of(pid, state));
     pids.map(|pid| format!("process {pid}: {}", command_of(&pid)))
         .collect()
 }
 
-fn has_open(pid: &str, state: &Path) -> bool {
+/// Whether a process has a file of this state directory open, or its host name from there.
+fn is_of(pid: &str, state: &Path) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten()
         .flatten();
     let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.any(|target| target.starts_with(state))
+    targets.any(|target| target.starts_with(state)) || is_named_by(pid, state)
+}
+
+/// One on a terminal has no pipe of the state directory. A mount is told by its path in the file system that it is of.
+fn is_named_by(pid: &str, state: &Path) -> bool {
+    let above = state.parent().and_then(Path::parent).unwrap_or(state);
+    let own = state.strip_prefix(above).unwrap_or(state);
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let mut fields = table.lines().map(|line| line.split(' ').skip(3));
+    fields.any(|mut fields| {
+        let (root, point) = (fields.next().unwrap_or_default(), fields.next());
+        point == Some("/etc/hostname") && root.contains(&text(own))
+    })
 }
 
 fn command_of(pid: &str) -> String {
@@ -102,7 +115,7 @@ pub(crate) fn lives(state: &Path, name: &str) -> bool {
     let wanted = format!("{MARK}={name}\0").into_bytes();
     all_pids().iter().any(|pid| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.windows(wanted.len()).any(|bytes| bytes == wanted) && has_open(pid, state)
+        environment.windows(wanted.len()).any(|bytes| bytes == wanted) && is_of(pid, state)
     })
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Story {
     pub(crate) failures: Vec<String>,
     /// Containers of which an exec was killed.
     pub(crate) killed_execs: BTreeSet<String>,
+    /// Containers whose last output or exit nobody has.
+    pub(crate) cut: BTreeSet<String>,
     pub(crate) finished: bool,
     text: String,
 }
@@ -45,6 +47,10 @@ impl Story {
                 }
                 "killed" => {
                     story.killed_execs.insert(name.to_owned());
+                    continue;
+                }
+                "cut" => {
+                    story.cut.insert(name.to_owned());
                     continue;
                 }
                 "id" => {

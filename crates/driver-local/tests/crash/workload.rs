@@ -1,6 +1,8 @@
 //! What the containers of these tests run. Everything that is expected of a container stands in its name, so that whoever finds
 //! it after a crash can judge it.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use driver_types::{ByteStream, ContainerConfig, ResourceLimits, SecurityOptions};
 use futures_util::stream;
@@ -23,14 +25,35 @@ const MORE: u32 = 3000;
 pub(crate) struct Workload {
     /// It ends by itself; else it waits for SIGTERM, writes `end`, and ends then. At SIGHUP it writes more lines.
     pub(crate) ends: bool,
+    pub(crate) around: Around,
     pub(crate) lines: u32,
     pub(crate) code: u8,
+}
+
+/// What is around a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Around {
+    /// An init, and pipes.
+    Init,
+    /// No init: where the shim is killed, nobody but the kernel knows the exit, and only whoever looks before the end is told.
+    Nothing,
+    /// An init, and a terminal.
+    Terminal,
+}
+
+impl Around {
+    const ALL: [(Self, &str); 3] = [
+        (Self::Init, "init"),
+        (Self::Nothing, "bare"),
+        (Self::Terminal, "tty"),
+    ];
 }
 
 impl Workload {
     pub(crate) fn ends(lines: u32, code: u8) -> Self {
         Self {
             ends: true,
+            around: Around::Init,
             lines,
             code,
         }
@@ -39,21 +62,30 @@ impl Workload {
     pub(crate) fn waits(lines: u32, code: u8) -> Self {
         Self {
             ends: false,
-            lines,
-            code,
+            ..Self::ends(lines, code)
         }
+    }
+
+    pub(crate) fn with(self, around: Around) -> Self {
+        Self { around, ..self }
     }
 
     /// The name of the container, which tells all this.
     pub(crate) fn name(self, serial: impl std::fmt::Display) -> String {
         let kind = if self.ends { "ends" } else { "waits" };
-        format!("crash-{kind}-{}-{}-{serial}", self.lines, self.code)
+        let mut all = Around::ALL.into_iter();
+        let around = all.find_map(|(around, word)| (around == self.around).then_some(word));
+        let around = around.unwrap_or_default();
+        format!("crash-{kind}-{around}-{}-{}-{serial}", self.lines, self.code)
     }
 
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix("crash-")?.split('-');
+        let (ends, around) = (parts.next()? == "ends", parts.next()?);
+        let mut all = Around::ALL.into_iter();
         Some(Self {
-            ends: parts.next()? == "ends",
+            ends,
+            around: all.find_map(|(found, word)| (word == around).then_some(found))?,
             lines: parts.next()?.parse().ok()?,
             code: parts.next()?.parse().ok()?,
         })
@@ -73,24 +105,33 @@ impl Workload {
         }
     }
 
+    /// A line of its output.
+    pub(crate) fn line(self, text: impl std::fmt::Display) -> String {
+        match self.around {
+            Around::Terminal => format!("{text}\r\n"),
+            _ => format!("{text}\n"),
+        }
+    }
+
+    fn numbers(self, numbers: RangeInclusive<u32>) -> String {
+        numbers.map(|number| self.line(number)).collect()
+    }
+
     /// The lines that it begins with.
     pub(crate) fn first(self) -> String {
-        (1..=self.lines).map(|line| format!("{line}\n")).collect()
+        self.numbers(1..=self.lines)
     }
 
     /// What it writes at SIGHUP.
     pub(crate) fn more(self) -> String {
-        (self.lines + 1..=self.lines + MORE)
-            .map(|line| format!("{line}\n"))
-            .collect()
+        self.numbers(self.lines + 1..=self.lines + MORE)
     }
 
     /// What it writes when nothing kills it.
     pub(crate) fn output(self) -> String {
-        if self.ends {
-            self.first()
-        } else {
-            self.first() + "end\n"
+        match self.ends {
+            true => self.first(),
+            false => self.first() + &self.line("end"),
         }
     }
 
@@ -100,6 +141,8 @@ impl Workload {
             .request_id(name)
             .env(MARK, name)
             .command(["/bin/sh", "-c", &self.script()])
+            .init(self.around != Around::Nothing)
+            .tty(self.around == Around::Terminal)
             .network(ContainerConfig::NETWORK_NONE)
             .resources(ResourceLimits {
                 memory: 32,
