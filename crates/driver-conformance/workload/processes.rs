@@ -60,6 +60,9 @@ pub fn run_helper(arguments: &[Vec<u8>]) {
                     let _ = system::handle("ignore", signal, None);
                 }
             }
+            if kind == ["unname"] && crate::escape::unname().is_err() {
+                exit(1);
+            }
             if kind == ["parent"] && sleeper(mark, &[], false, false).is_err() {
                 exit(1);
             }
@@ -141,6 +144,7 @@ fn tree(kind: &str, mark: &str) -> Answer {
         "child" => sleeper(mark, &[], false, false).map(drop)?,
         "grandchild" => sleeper(mark, &["parent"], false, false).map(drop)?,
         "setsid" => sleeper(mark, &[], true, false).map(drop)?,
+        "unname" => sleeper(mark, &["unname"], false, false).map(drop)?,
         "ignore" => sleeper(mark, &["ignore"], false, false).map(drop)?,
         "held" => sleeper(mark, &[], false, true).map(drop)?,
         "daemon" => {

@@ -29,6 +29,8 @@ mod remove;
 pub mod rootfs;
 mod sandbox;
 #[cfg(target_os = "linux")]
+mod stat;
+#[cfg(target_os = "linux")]
 pub mod tarball;
 mod task;
 
@@ -46,6 +48,8 @@ pub use sandbox::{
     Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UdpPort,
     UserNamespace, Writable,
 };
+#[cfg(target_os = "linux")]
+pub use stat::{start_time, zombie_status};
 pub use task::{
     AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LAYER_ROOT, LogPolicy, RemoveTask, Report, RunCgroups,
     RunTask, Stage, Task,

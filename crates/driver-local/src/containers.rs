@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driver_types::{DriverError, Event, EventKind, Result};
@@ -139,10 +139,8 @@ impl Containers {
         let Some(entry) = cache.get_mut(id).filter(|entry| entry.read != size) else {
             return Ok(());
         };
-        let mut journal = File::open(dir.journal())?;
-        journal.seek(SeekFrom::Start(entry.read))?;
-        let mut bytes = Vec::new();
-        journal.read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; usize::try_from(size.saturating_sub(entry.read)).unwrap_or_default()];
+        File::open(dir.journal())?.read_exact_at(&mut bytes, entry.read)?;
         let (records, length) = journal::parse(&bytes);
         entry.read += length as u64;
         for record in records {

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use driver_local_shim::SOCKET;
+use driver_local_shim::{SOCKET, start_time};
 use driver_types::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ pub(crate) fn open(run: &Run) -> Option<OwnedFd> {
     let pid = Pid::from_raw(run.init_pid)?;
     let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // After the descriptor was opened the number cannot be given to another process unnoticed.
-    (start_time(run.init_pid)? == run.init_start_time).then_some(descriptor)
+    (start_time(run.init_pid).ok()? == run.init_start_time).then_some(descriptor)
 }
 
 /// Whether it has ended, and with it all processes of its pid namespace.
@@ -46,14 +46,6 @@ pub(crate) fn signal(run: &Run, signal: Signal) -> Result<bool, Errno> {
         Err(Errno::SRCH) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// When a process was started, in clock ticks after boot: field 22 of proc(5)'s stat.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, field 2, may hold blanks and parentheses.
-    let after_name = &stat[stat.rfind(')')? + 1..];
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// A descriptor of the shim that listens in a container's directory: ready to be read when it has ended.
@@ -89,15 +81,4 @@ pub(crate) fn boot_id() -> &'static str {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         id.trim().to_owned()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_start_time_of_this_process_is_after_boot_and_does_not_change() {
-        let own = std::process::id().cast_signed();
-        let first = super::start_time(own);
-        assert!(first.is_some_and(|ticks| ticks > 0));
-        assert_eq!(first, super::start_time(own));
-    }
 }

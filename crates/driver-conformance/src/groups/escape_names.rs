@@ -1,8 +1,8 @@
 //! Escapes by names, references and ids that could be taken for paths.
 
-use driver_types::{Capability, NetworkConfig, RemoveOptions, VolumeConfig};
+use driver_types::{Capability, NetworkConfig, RemoveOptions, StopOptions, VolumeConfig};
 
-use super::escape::ESCAPE;
+use super::escape::{ESCAPE, needs_a_kernel};
 use super::files::bytes;
 use super::inside::NOTHING;
 use crate::Context;
@@ -31,6 +31,10 @@ pub(super) fn register(group: &mut Group) {
         .needs(&[Capability::Snapshot])
         .proves(ESCAPE);
     group.case("ids_are_no_paths", ids).proves(ESCAPE);
+    group
+        .case("names_of_processes_are_only_bytes", processes)
+        .needs(&[Capability::Exec])
+        .proves(ESCAPE);
 }
 
 /// What a name must not be.
@@ -50,6 +54,22 @@ fn hostile() -> Vec<String> {
     ];
     let long = "x".repeat(300);
     fixed.into_iter().map(str::to_owned).chain([long]).collect()
+}
+
+/// The main process calls itself what no text is and what looks like a dead process. It is reached and ended all the same.
+async fn processes(cx: Context) -> CaseResult {
+    needs_a_kernel(&cx)?;
+    let config = cx.config(["unname", ",", "forever"]).init(false);
+    let id = cx.run(&config).await?.id;
+    crate::context::until("the new name", || async {
+        Ok(cx.lines(&id).await?.value("unname").is_ok().then_some(()))
+    })
+    .await?;
+    cx.lines(&id).await?.expect("unname", "ok")?;
+    cx.exec_lines(&id, ["pid"]).await?;
+    cx.driver().stop_container(&id, &StopOptions::timeout(0)).await?;
+    let exit = cx.wait_exit(&id).await?;
+    expect::equal("exit code", exit.exit_code, Some(137))
 }
 
 async fn containers(cx: Context) -> CaseResult {

@@ -145,7 +145,8 @@ async fn time_out(cx: &Context, id: &str, commands: &[&str], begun: &str) -> Res
 
 async fn timeout_kills_the_tree(cx: Context) -> CaseResult {
     let id = idle(&cx).await?;
-    time_out(&cx, &id, &tree(&["child", "grandchild", "setsid"]), "begun").await?;
+    let kinds = ["child", "grandchild", "setsid", "unname"];
+    time_out(&cx, &id, &tree(&kinds), "begun").await?;
     tree_is_gone(&cx, &id).await
 }
 

@@ -18,10 +18,9 @@ pub(super) fn descendants() -> io::Result<HashSet<i32>> {
             continue;
         };
         // A process may end between the listing and the reading.
-        if let Some(parent) = fs::read_to_string(format!("/proc/{pid}/stat"))
-            .ok()
-            .and_then(|stat| parent_of(&stat))
-        {
+        let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A process calls itself what it likes, which may be no text.
+        if let Some(parent) = parent_of(&String::from_utf8_lossy(&stat)) {
             children.entry(parent).or_default().push(pid);
         }
     }

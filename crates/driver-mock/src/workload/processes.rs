@@ -95,7 +95,7 @@ impl Workload {
         let result = self.context.kernel(|kernel, now| {
             let argv = Self::sleeper_argv(mark);
             match kind {
-                "child" | "setsid" => self.fork(kernel, now, pid, argv).map(drop),
+                "child" | "setsid" | "unname" => self.fork(kernel, now, pid, argv).map(drop),
                 "grandchild" => {
                     let child = self.fork(kernel, now, pid, Arc::clone(&argv))?;
                     self.fork(kernel, now, child, argv).map(drop)
