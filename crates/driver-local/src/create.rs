@@ -21,7 +21,7 @@ use crate::names::Claim;
 use crate::networks::outbound::Outbound;
 use crate::query::describe;
 use crate::spec::Spec;
-use crate::time::now_ms;
+use crate::time::now;
 use crate::{etc, id, image_calls, lifecycle};
 
 /// Makes a container without starting it.
@@ -178,6 +178,7 @@ fn make(core: &Arc<Core>, config: &ContainerConfig) -> Result<Attempt> {
             return Err(DriverError::container_creation(message).permanent());
         }
     }
+    let (created_at, created_nanos) = now();
     let spec = Spec {
         enforcement: enforcement(core, config),
         id,
@@ -185,7 +186,8 @@ fn make(core: &Arc<Core>, config: &ContainerConfig) -> Result<Attempt> {
         owner: core.owner.to_string(),
         config: config.clone(),
         image,
-        created_at: now_ms(),
+        created_at,
+        created_nanos,
     };
     draft.finish(core, spec).map(Box::new).map(Attempt::Made)
 }

@@ -59,9 +59,10 @@ impl Drop for Start<'_> {
 /// Makes ready for the next start, in a moment.
 fn prepare(core: &Arc<Core>) {
     let any = core.options.prepared;
-    // With version 2 the shim would not use them.
+    // With version 2, or without root, the shim would not use them.
     let runs = match core.cgroups {
         Cgroups::V2(_) => 0,
+        _ if core.rootless.is_some() => 0,
         _ => any,
     };
     let wanted = Waiting { runs, any };

@@ -20,14 +20,10 @@ pub(crate) fn get_container(core: &Core, id: &str) -> Result<Option<ContainerIns
 }
 
 pub(crate) fn list_containers(core: &Core, filter: &ContainerFilter) -> Result<Vec<ContainerInstance>> {
-    let found = core.containers.list(filter.all_owners)?;
-    let mut listed: Vec<ContainerInstance> = found
-        .iter()
-        .map(|container| describe(core, container))
-        .filter(|instance| filter.matches(instance))
-        .collect();
-    listed.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-    Ok(listed)
+    let mut found = core.containers.list(filter.all_owners)?;
+    found.sort_by(|a, b| a.spec.age().cmp(&b.spec.age()));
+    let described = found.iter().map(|container| describe(core, container));
+    Ok(described.filter(|instance| filter.matches(instance)).collect())
 }
 
 /// There is no engine to be reached: what can fail is the state directory and the host.

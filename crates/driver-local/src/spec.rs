@@ -15,7 +15,17 @@ pub(crate) struct Spec {
     pub(crate) image: ImageSpec,
     /// Epoch milliseconds.
     pub(crate) created_at: u64,
+    /// Nanoseconds after that: of two in one millisecond they tell which came first.
+    #[serde(default)]
+    pub(crate) created_nanos: u32,
     pub(crate) enforcement: Enforcement,
+}
+
+impl Spec {
+    /// What orders containers: the oldest first.
+    pub(crate) fn age(&self) -> (u64, u32, &str) {
+        (self.created_at, self.created_nanos, &self.id)
+    }
 }
 
 /// An image as it was when a container was made of it.

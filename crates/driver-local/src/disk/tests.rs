@@ -104,6 +104,7 @@ fn spec(id: &str) -> Spec {
         config,
         image: ImageSpec::default(),
         created_at: 0,
+        created_nanos: 0,
     }
 }
 

@@ -30,6 +30,7 @@ fn container(config: ContainerConfig, run: Option<u32>) -> Container {
             config,
             image: ImageSpec::default(),
             created_at: 0,
+            created_nanos: 0,
             enforcement: Default::default(),
         }),
         dir: Layout::new("/nowhere").container(ID),
