@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-/// When a process was started, in clock ticks after boot. With its pid this is one process for ever.
+/// When a process was started, in clock ticks after boot. With its pid this is one process of this boot.
 ///
 /// # Errors
 ///
@@ -19,9 +19,12 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 ///
 /// As of [`start_time`].
 pub fn zombie_status(pid: i32) -> io::Result<Option<i32>> {
-    let stat = read(pid)?;
-    let is_zombie = fields(&stat).and_then(|mut fields| fields.next()) == Some("Z");
-    Ok(number(&stat, 52).filter(|_| is_zombie))
+    read(pid).map(|stat| status_of_zombie(&stat))
+}
+
+fn status_of_zombie(stat: &str) -> Option<i32> {
+    let is_zombie = fields(stat)?.next() == Some("Z");
+    number(stat, 52).filter(|_| is_zombie)
 }
 
 fn read(pid: i32) -> io::Result<String> {
@@ -58,6 +61,13 @@ mod tests {
     }
 
     #[test]
+    fn the_status_is_that_of_zombies_only() {
+        let rest = "0 ".repeat(48) + "1792";
+        assert_eq!(status_of_zombie(&format!("7 (a) b) Z {rest}")), Some(7 << 8));
+        assert_eq!(status_of_zombie(&format!("7 (sh) S {rest}")), None);
+    }
+
+    #[test]
     fn a_process_that_lives_is_no_zombie() {
         let own = std::process::id().cast_signed();
         assert!(start_time(own).is_ok_and(|time| time > 0));
@@ -65,7 +75,6 @@ mod tests {
         assert!(start_time(-1).is_err());
     }
 
-    /// The kernel tells the status of a zombie only who may trace it.
     #[test]
     fn a_zombie_has_a_status() {
         let mut child = std::process::Command::new("sh")
@@ -80,6 +89,6 @@ mod tests {
             }
         };
         child.wait().expect("a child");
-        assert!(matches!(status, Ok(Some(0 | 0x700))), "{status:?}");
+        assert!(matches!(status, Ok(Some(0x700))), "{status:?}");
     }
 }

@@ -171,7 +171,9 @@ impl Story {
             } => {
                 let is_last = self.run.as_ref().is_some_and(|last| last.number == *run);
                 // A run that was announced meanwhile may have made some.
-                self.has_cgroups &= !(*clean && is_last && self.starting.is_none());
+                if *clean && is_last && self.starting.is_none() {
+                    self.has_cgroups = false;
+                }
                 self.on(*run, |run| {
                     run.oom |= *oom;
                     run.lost = false;

@@ -62,6 +62,12 @@ impl Fixture {
         self.driver.create_container(&config).await.unwrap().id
     }
 
+    /// How much is left of what was removed.
+    fn in_trash(&self) -> usize {
+        let trash = self.state.path().join("state/trash");
+        std::fs::read_dir(trash).unwrap().count()
+    }
+
     async fn remove(&self, id: &str) {
         self.driver.force_remove(id).await.unwrap();
     }
@@ -225,8 +231,7 @@ async fn what_a_user_closed_to_all_others_is_removed_with_the_container() {
     fixture.remove(&id).await;
     // It empties the trash, and fails where it cannot.
     driver.recover().await.unwrap();
-    let trash = fixture.state.path().join("state/trash");
-    assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
+    assert_eq!(fixture.in_trash(), 0);
 }
 
 /// A program that ends after `shutdown` leaves nothing of what it removed.
@@ -238,8 +243,7 @@ async fn what_was_removed_is_gone_after_shutdown() {
     let id = fixture.create("true").await;
     fixture.remove(&id).await;
     fixture.driver.shutdown(ShutdownMode::Leave).await.unwrap();
-    let trash = fixture.state.path().join("state/trash");
-    assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
+    assert_eq!(fixture.in_trash(), 0);
 }
 
 /// Where all processes have one id, an exec as another user would run as the same.

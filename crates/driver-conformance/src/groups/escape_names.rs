@@ -1,4 +1,4 @@
-//! Escapes by names, references and ids that could be taken for paths.
+//! Escapes by names, references and ids that could be taken for paths, and by names of processes that are no text.
 
 use driver_types::{Capability, NetworkConfig, RemoveOptions, StopOptions, VolumeConfig};
 

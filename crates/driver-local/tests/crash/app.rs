@@ -147,6 +147,20 @@ impl Session {
         self.ready(workload, name, id).await
     }
 
+    /// A container from its creation to its removal, with an exec and a stop. `None` where it could not be made.
+    async fn live(&self, workload: Workload, config: &driver_types::ContainerConfig) -> Option<()> {
+        let name = config.name.as_deref().unwrap_or_default();
+        let id = self.create(config).await?;
+        if self.begin(workload, name, &id).await.is_some() {
+            self.exec(name, &id, 5).await;
+            if self.stop(name, &id).await.is_some() {
+                self.ended(workload, name, &id).await;
+            }
+        }
+        self.remove(name, &id).await;
+        Some(())
+    }
+
     pub(crate) async fn wait(&self, name: &str, id: &str) -> Option<ExitInfo> {
         self.step(
             "wait",
@@ -247,16 +261,9 @@ async fn stop(session: &Session) {
         .volume(VolumeMount::new("crash-volume", "/data"))
         .network(driver_types::ContainerConfig::NETWORK_DEFAULT)
         .port(PortMapping::tcp(80));
-    let Some(id) = session.create(&config).await else {
+    if session.live(workload, &config).await.is_none() {
         return;
-    };
-    if session.begin(workload, &name, &id).await.is_some() {
-        session.exec(&name, &id, 5).await;
-        if session.stop(&name, &id).await.is_some() {
-            session.ended(workload, &name, &id).await;
-        }
     }
-    session.remove(&name, &id).await;
     session
         .step(
             "remove-volume",
@@ -281,20 +288,11 @@ async fn exit(session: &Session) {
     }
 }
 
-/// A container without an init, or on a terminal: what the shim alone knows of it, or has of it, is less, or more.
+/// A container without an init, whose exit and last output only its shim takes, or one on a terminal.
 async fn around(session: &Session, around: Around) {
     let workload = Workload::waits(50, 6).with(around);
     let name = workload.name("around");
-    let Some(id) = session.create(&workload.config(&name)).await else {
-        return;
-    };
-    if session.begin(workload, &name, &id).await.is_some() {
-        session.exec(&name, &id, 5).await;
-        if session.stop(&name, &id).await.is_some() {
-            session.ended(workload, &name, &id).await;
-        }
-    }
-    session.remove(&name, &id).await;
+    session.live(workload, &workload.config(&name)).await;
 }
 
 /// What freezes: pause, resume, a snapshot; new limits; and a removal by force.
