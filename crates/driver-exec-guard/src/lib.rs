@@ -30,6 +30,8 @@ mod frame;
 #[cfg(all(feature = "guard", target_os = "linux"))]
 pub mod guard;
 mod message;
+#[cfg(target_os = "linux")]
+pub mod stat;
 
 pub use frame::{Broken, Decoder, Frame, MAX_PAYLOAD};
 pub use message::{Command, Report};

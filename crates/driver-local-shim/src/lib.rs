@@ -29,13 +29,13 @@ mod remove;
 pub mod rootfs;
 mod sandbox;
 #[cfg(target_os = "linux")]
-mod stat;
-#[cfg(target_os = "linux")]
 pub mod tarball;
 mod task;
 
 #[cfg(target_os = "linux")]
 pub use attach::{Answer, Request, SOCKET, attach, close_stdin};
+#[cfg(target_os = "linux")]
+pub use driver_exec_guard::stat::{start_time, zombie_status};
 #[cfg(target_os = "linux")]
 pub use kernel::{kernel_version, running_kernel};
 pub use limits::Limits;
@@ -48,8 +48,6 @@ pub use sandbox::{
     Cgroup, IdMap, Mount, MountSource, NetworkHelper, NetworkNamespace, Root, Sandbox, UdpPort,
     UserNamespace, Writable,
 };
-#[cfg(target_os = "linux")]
-pub use stat::{start_time, zombie_status};
 pub use task::{
     AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LAYER_ROOT, LogPolicy, RemoveTask, Report, RunCgroups,
     RunTask, Stage, Task,

@@ -6,6 +6,8 @@ use std::{fs, io};
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use crate::stat;
+
 /// How often a freeze looks for newly forked processes before it kills what it has.
 const FREEZE_ROUNDS: usize = 16;
 
@@ -18,9 +20,7 @@ pub(super) fn descendants() -> io::Result<HashSet<i32>> {
             continue;
         };
         // A process may end between the listing and the reading.
-        let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // A process calls itself what it likes, which may be no text.
-        if let Some(parent) = parent_of(&String::from_utf8_lossy(&stat)) {
+        if let Ok(parent) = stat::parent(pid) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -33,12 +33,6 @@ pub(super) fn descendants() -> io::Result<HashSet<i32>> {
         }
     }
     Ok(found)
-}
-
-/// The fourth field of proc(5) stat. The second, the name, may hold anything, so count from its last bracket.
-fn parent_of(stat: &str) -> Option<i32> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(1)?.parse().ok()
 }
 
 /// Sends a signal to every descendant.
@@ -66,17 +60,5 @@ pub(super) fn kill() -> io::Result<()> {
 fn send(pids: &HashSet<i32>, signal: Signal) {
     for pid in pids.iter().copied().filter_map(Pid::from_raw) {
         let _ = kill_process(pid, signal);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parent_of;
-
-    #[test]
-    fn the_parent_is_found_behind_any_name() {
-        assert_eq!(parent_of("7 (sh) S 1 7 7 0"), Some(1));
-        assert_eq!(parent_of("8 (a) R 99 b) S 4 8"), Some(4));
-        assert_eq!(parent_of("9 (cut"), None);
     }
 }

@@ -13,6 +13,15 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     found.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// The pid of the parent of a process.
+///
+/// # Errors
+///
+/// As of [`start_time`].
+pub fn parent(pid: i32) -> io::Result<i32> {
+    number(&read(pid)?, 4).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// How a process has ended that nobody has reaped yet, as wait(2) has it; `None` where it has not ended.
 ///
 /// # Errors
@@ -56,7 +65,9 @@ mod tests {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(number(&format!("7 (sh) {rest}"), 22), Some(4711));
         assert_eq!(number(&format!("7 (a) Z 1) {rest}"), 22), Some(4711));
+        assert_eq!(number(&format!("7 (a) Z 9) {rest}"), 4), Some(1));
         assert_eq!(number::<u64>("7 (sh) S 1", 22), None);
+        assert_eq!(number::<i32>("9 (cut", 4), None);
         assert_eq!(number::<u64>("", 22), None);
     }
 
