@@ -116,8 +116,9 @@ fn run_with_a_terminal() {
     assert!(session.is_raw());
     session.type_keys("stty size; echo done\n");
     session.wait_for("33 111");
-    // Ctrl-C is a key for the process, and not a signal for us.
-    session.type_keys("echo wait$((1)); sleep 1000\n");
+    // Ctrl-C is a key for the process, and not a signal for us. It goes to the terminal's foreground process, which
+    // must therefore be the one that says that it is there: the shell itself goes on to its next command.
+    session.type_keys("sh -c 'echo wait$((1)); exec sleep 1000'\n");
     session.wait_for("wait1");
     session.type_keys("\u{3}");
     session.wait_for("^C");
