@@ -40,7 +40,7 @@ pub use driver_exec_guard::stat::{start_time, zombie_status};
 pub use kernel::{kernel_version, running_kernel};
 pub use limits::Limits;
 pub use message::{MAX_MESSAGE, decode, encode};
-pub use process::{Bpf, Identity, Process};
+pub use process::{Bpf, Identity, Process, Rights};
 pub use quota::{PROJECTS, QuotaChange, QuotaTask};
 #[cfg(target_os = "linux")]
 pub use remove::{names_in, remove_all};
@@ -49,6 +49,6 @@ pub use sandbox::{
     UserNamespace, Writable,
 };
 pub use task::{
-    AdoptTask, ExecTask, FileTask, FileWork, HoldTask, LAYER_ROOT, LogPolicy, RemoveTask, Report, RunCgroups,
-    RunTask, Stage, Task,
+    AdoptTask, ExecTarget, ExecTask, FileTask, FileWork, HoldTask, JoinTask, LAYER_ROOT, LogPolicy,
+    RemoveTask, Report, RunCgroups, RunTask, Stage, Task,
 };

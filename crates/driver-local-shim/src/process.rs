@@ -13,6 +13,13 @@ pub struct Process {
     pub working_dir: String,
     /// Make the working directory where it is missing (the root permitting), as Docker does for the main process.
     pub make_working_dir: bool,
+    /// As whom, and what it may do.
+    pub rights: Rights,
+}
+
+/// As whom a process runs, and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
     /// As whom.
     pub identity: Identity,
     /// The capabilities to keep, as a bit mask: bounding, permitted and effective. Inheritable and ambient are cleared;

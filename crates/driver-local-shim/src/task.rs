@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cgroup, Limits, Process, QuotaTask, Sandbox, UserNamespace};
+use crate::{Cgroup, Limits, Process, QuotaTask, Rights, Sandbox, UserNamespace};
 
 /// The message to a shim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,10 @@ pub enum Task {
     /// Run a process in a container, as the exec guard. After [`Report::Ready`] the socket speaks the guard's protocol
     /// (`driver-exec-guard`).
     Exec(Box<ExecTask>),
+    /// Join a container ahead of an exec. Unless the socket is closed, one [`Task::Exec`] follows. A process that cannot serve
+    /// it, as it is for another container or other rights, or for what only another process can tell, ends without a word:
+    /// nothing was started.
+    Join(Box<JoinTask>),
     /// Make the root file system of a container that does not run, and hold it until the socket is closed.
     Hold(Box<HoldTask>),
     /// Remove a directory in which are files of the ids of a user namespace.
@@ -81,9 +85,9 @@ pub struct LogPolicy {
     pub max_files: u32,
 }
 
-/// A process in a running container.
+/// A running container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExecTask {
+pub struct ExecTarget {
     /// The pid of the container's first process, in the driver's pid namespace.
     pub init_pid: i32,
     /// When that process was started, in clock ticks after boot (field 22 of `/proc/PID/stat`): another number means
@@ -93,10 +97,36 @@ pub struct ExecTask {
     pub user_namespace: bool,
     /// The cgroups of the container.
     pub cgroups: Vec<Cgroup>,
+}
+
+/// A running container, and the rights that a process is to have in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTask {
+    /// The container.
+    pub target: ExecTarget,
+    /// The rights.
+    pub rights: Rights,
+}
+
+/// A process in a running container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecTask {
+    /// The container.
+    pub target: ExecTarget,
     /// The process.
     pub process: Process,
     /// The arguments of the exec guard before `--`.
     pub guard_arguments: Vec<String>,
+}
+
+impl ExecTask {
+    /// What can be done ahead of it.
+    pub fn joining(&self) -> JoinTask {
+        JoinTask {
+            target: self.target.clone(),
+            rights: self.process.rights.clone(),
+        }
+    }
 }
 
 /// A run whose shim was killed.
@@ -106,9 +136,9 @@ pub struct AdoptTask {
     pub directory: String,
     /// As [`RunTask::run`].
     pub run: u32,
-    /// As [`ExecTask::init_pid`].
+    /// As [`ExecTarget::init_pid`].
     pub init_pid: i32,
-    /// As [`ExecTask::init_start_time`].
+    /// As [`ExecTarget::init_start_time`].
     pub init_start_time: u64,
     /// As [`RunTask::cgroups`].
     pub cgroups: Vec<Cgroup>,
@@ -169,7 +199,7 @@ pub enum Report {
     Started {
         /// The pid of the container's first process in the driver's pid namespace.
         init_pid: i32,
-        /// Its start time, as in [`ExecTask::init_start_time`].
+        /// Its start time, as in [`ExecTarget::init_start_time`].
         init_start_time: u64,
     },
     /// Exec: the process is in the container; from here on the socket speaks the guard's protocol. Adopt: the container had

@@ -5,101 +5,12 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
 use std::path::Path;
 
-use common::{Place, Shim, kill, skipped, until};
-use driver_exec_guard::{Command, Decoder, Frame};
-use driver_local_shim::{ExecTask, Mount, MountSource, Process, Report, RunTask, Stage, Task};
+use common::running::{Running, close_stdin, finish};
+use common::{skipped, until};
+use driver_local_shim::{Report, Stage};
 use rstest::rstest;
-
-/// A container that runs until it is killed.
-struct Running {
-    place: Place,
-    shim: Shim,
-    pid: i32,
-    start_time: u64,
-    task: RunTask,
-}
-
-impl Running {
-    fn new(change: impl FnOnce(&mut RunTask, &mut Place)) -> Self {
-        let mut place = Place::new();
-        let mut task = place.script("echo ready; while :; do sleep 1; done");
-        // The driver's shim is static; that of the tests needs a loader for the guard's second half.
-        task.sandbox.mounts = ["/lib", "/lib64"]
-            .into_iter()
-            .filter(|path| Path::new(path).exists())
-            .map(library)
-            .collect();
-        change(&mut task, &mut place);
-        let (shim, pid, start_time) = Shim::begin(task.clone());
-        until("the program", || place.log().0 == "ready\n");
-        Self {
-            place,
-            shim,
-            pid,
-            start_time,
-            task,
-        }
-    }
-
-    fn exec(&self, script: &str, change: impl FnOnce(&mut ExecTask)) -> Shim {
-        let mut task = ExecTask {
-            init_pid: self.pid,
-            init_start_time: self.start_time,
-            user_namespace: false,
-            cgroups: self.task.cgroups.clone(),
-            process: Process {
-                argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-                ..self.task.process.clone()
-            },
-            guard_arguments: Vec::new(),
-        };
-        change(&mut task);
-        Shim::spawn(Task::Exec(Box::new(task)))
-    }
-
-    fn end(self) {
-        kill(self.pid, 9);
-        self.place.end(self.shim).signal(9);
-    }
-}
-
-fn library(path: &str) -> Mount {
-    Mount {
-        target: path.to_owned(),
-        source: MountSource::Bind(path.to_owned()),
-        read_only: true,
-    }
-}
-
-/// Stdout, stderr and the exit of a guard that has ended.
-fn finish(shim: &mut Shim) -> (String, String, Option<(u8, u8)>) {
-    let mut decoder = Decoder::default();
-    let (mut out, mut err, mut exit) = (Vec::new(), Vec::new(), None);
-    let mut bytes = [0; 4096];
-    loop {
-        while let Some(report) = decoder.decode().unwrap() {
-            match report {
-                driver_exec_guard::Report::Stdout(data) => out.extend(data),
-                driver_exec_guard::Report::Stderr(data) => err.extend(data),
-                driver_exec_guard::Report::Exited { code, signal, .. } => exit = Some((code, signal)),
-                driver_exec_guard::Report::End => {
-                    shim.child.wait().unwrap();
-                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-                    return (text(out), text(err), exit);
-                }
-                driver_exec_guard::Report::StartFailed(reason) => panic!("{reason}"),
-                _ => {}
-            }
-        }
-        match shim.socket.read(&mut bytes).unwrap() {
-            0 => panic!("the guard is gone: {:?}", (out, err, exit)),
-            count => decoder.push(&bytes[..count]),
-        }
-    }
-}
 
 #[test]
 fn it_is_in_the_container() {
@@ -140,8 +51,8 @@ fn it_has_its_own_identity_and_rights() {
     }
     let container = Running::new(|_, _| {});
     let mut exec = container.exec("id; grep -E '^(Cap|NoNewPrivs)' /proc/self/status", |task| {
-        task.process.identity.user = "ada".to_owned();
-        task.process.capabilities = 1 << 5;
+        task.process.rights.identity.user = "ada".to_owned();
+        task.process.rights.capabilities = 1 << 5;
     });
     assert_eq!(exec.report(), Report::Ready);
     let (out, ..) = finish(&mut exec);
@@ -172,7 +83,7 @@ fn a_failure_is_told(
     }
     let container = Running::new(|_, _| {});
     let mut exec = container.exec("true", |task| {
-        task.process.identity.user = user.to_owned();
+        task.process.rights.identity.user = user.to_owned();
         task.process.working_dir = directory.to_owned();
     });
     match exec.report() {
@@ -193,7 +104,7 @@ fn another_process_is_not_joined() {
         return;
     }
     let container = Running::new(|_, _| {});
-    let mut exec = container.exec("true", |task| task.init_start_time += 1);
+    let mut exec = container.exec("true", |task| task.target.init_start_time += 1);
     match exec.report() {
         Report::Failed { stage, message, .. } => {
             assert_eq!(stage, Stage::Namespaces);
@@ -232,9 +143,7 @@ fn it_is_in_the_cgroups() {
                 == 5
         });
     }
-    let mut wire = Vec::new();
-    Command::CloseStdin.encode(&mut wire);
-    exec.socket.write_all(&wire).unwrap();
+    close_stdin(&mut exec);
     let (out, ..) = finish(&mut exec);
     for (path, name) in paths.iter().zip(["pids", "memory"]) {
         assert!(out.contains(&format!(":{name}:/\n")), "{out}");

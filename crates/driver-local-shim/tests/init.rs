@@ -74,8 +74,8 @@ fn it_is_closed_to_its_container(#[case] user: &str) {
                   cat /proc/1/environ; readlink /proc/1/exe; ls /proc/1/root/; \
                   grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs)' /proc/1/status";
     let mut task = place.script(script);
-    task.process.identity.user = user.to_owned();
-    task.process.capabilities = 1 << 5;
+    task.process.rights.identity.user = user.to_owned();
+    task.process.rights.capabilities = 1 << 5;
     let ended = place.run(task);
     let expected = format!(
         "Uid:\t{user}\t{user}\t{user}\t{user}\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
@@ -109,7 +109,7 @@ fn a_flood_holds_nothing_up(#[case] flood: &str) {
     }
     let place = Place::new();
     let mut task = place.script(&format!("{flood} sleep 0.1; exit 3"));
-    task.process.capabilities = SETGID_AND_SETUID;
+    task.process.rights.capabilities = SETGID_AND_SETUID;
     let ended = place.run(task);
     ended.code(3);
     assert!(

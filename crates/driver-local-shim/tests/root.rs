@@ -90,7 +90,7 @@ fn kernel_interfaces_are_masked_or_read_only() {
                   for f in sys/kernel/hostname sys/kernel/domainname; do echo h > /proc/$f; done; \
                   mkdir /sys/x; mount | grep -E ' /(sys|proc/sys|proc) '";
     let mut task = place.script(script);
-    task.process.capabilities = common::own_capabilities();
+    task.process.rights.capabilities = common::own_capabilities();
     let ended = place.run(task);
     let (before, mounts) = ended.out.split_once("proc on").unwrap();
     assert!(
@@ -119,7 +119,7 @@ fn volumes_tmpfs_and_files() {
     let script = "cat /etc/hosts /vol/old; echo new > /vol/new; echo x > /ro/x; stat -c %a /t; mount | grep -E ' /(vol|ro|t) '; \
                   mknod /vol/device c 1 3; cat /vol/device";
     let mut task = place.script(script);
-    task.process.capabilities = common::own_capabilities();
+    task.process.rights.capabilities = common::own_capabilities();
     task.sandbox.mounts = vec![
         bind(volume.to_str().unwrap(), "/vol", false),
         bind(volume.to_str().unwrap(), "/ro", true),

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use common::{Place, Shim, lacks_busybox, skipped, until};
 use driver_local_shim::{
-    ExecTask, HoldTask, IdMap, Mount, MountSource, Process, RemoveTask, Report, Sandbox, Task, UserNamespace,
+    ExecTarget, ExecTask, HoldTask, IdMap, Mount, MountSource, Process, RemoveTask, Report, Sandbox, Task,
+    UserNamespace,
 };
 use rstest::rstest;
 
@@ -212,10 +213,12 @@ fn an_exec(#[values(true, false)] init: bool) {
     };
     until("the program", || place.log().0 == "ready\n");
     let mut exec = spawn(Task::Exec(Box::new(ExecTask {
-        init_pid,
-        init_start_time,
-        user_namespace: true,
-        cgroups: Vec::new(),
+        target: ExecTarget {
+            init_pid,
+            init_start_time,
+            user_namespace: true,
+            cgroups: Vec::new(),
+        },
         process: Process {
             argv: ["/bin/hostname".to_owned()].to_vec(),
             ..process

@@ -93,7 +93,7 @@ fn user_and_groups(#[case] user: &str, #[case] group: Option<&str>, #[case] expe
     let place = Place::new();
     let mut task =
         place.script("id; grep -E '^Groups' /proc/self/status; echo $HOME; echo to a file > /dev/stdout");
-    task.process.identity = Identity {
+    task.process.rights.identity = Identity {
         user: user.to_owned(),
         group: group.map(str::to_owned),
     };
@@ -114,7 +114,7 @@ fn an_unknown_user(#[case] user: &str, #[case] group: Option<&str>, #[case] expe
     }
     let place = Place::new();
     let mut task = place.script("id");
-    task.process.identity = Identity {
+    task.process.rights.identity = Identity {
         user: user.to_owned(),
         group: group.map(str::to_owned),
     };
@@ -153,7 +153,7 @@ fn rights_are_what_was_asked_for() {
     let place = Place::new();
     let script = "grep -E '^(Cap|NoNewPrivs|Sig(Blk|Ign)|Seccomp:)' /proc/self/status; ls /proc/self/fd; ulimit -n; umask";
     let mut task = place.script(script);
-    task.process.capabilities = 1 << 10 | 1 << 5;
+    task.process.rights.capabilities = 1 << 10 | 1 << 5;
     let ended = place.run(task);
     let expected = "CapInh:\t0000000000000000\nCapPrm:\t0000000000000420\nCapEff:\t0000000000000420\n\
                     CapBnd:\t0000000000000420\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t0\n\
@@ -180,9 +180,9 @@ fn a_filter_with_and_without_no_new_privileges(#[case] no_new_privileges: bool) 
     let place = Place::new();
     let mut task =
         place.script("grep -E '^(CapEff|NoNewPrivs|Seccomp:)' /proc/self/status; hostname; hostname new");
-    task.process.identity.user = "1000".to_owned();
-    task.process.no_new_privileges = no_new_privileges;
-    task.process.seccomp = Some(refuse_sethostname());
+    task.process.rights.identity.user = "1000".to_owned();
+    task.process.rights.no_new_privileges = no_new_privileges;
+    task.process.rights.seccomp = Some(refuse_sethostname());
     let ended = place.run(task);
     let expected = format!(
         "CapEff:\t0000000000000000\nNoNewPrivs:\t{}\nSeccomp:\t2\ninside\n",
@@ -209,7 +209,7 @@ fn a_broken_filter_is_a_failure() {
     }
     let place = Place::new();
     let mut task = place.script("true");
-    task.process.seccomp = Some(Bpf(vec![(0x20, 0, 0, 0)]));
+    task.process.rights.seccomp = Some(Bpf(vec![(0x20, 0, 0, 0)]));
     assert_eq!(place.fails(task).0, Stage::Privileges);
 }
 
@@ -220,7 +220,7 @@ fn a_capability_that_is_not_there() {
     }
     let place = Place::new();
     let mut task = place.script("true");
-    task.process.capabilities = 1 << 63;
+    task.process.rights.capabilities = 1 << 63;
     let (stage, _, message) = place.fails(task);
     assert_eq!(stage, Stage::Privileges);
     assert!(message.starts_with("capability number 63"), "{message}");

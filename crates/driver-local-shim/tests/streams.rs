@@ -132,7 +132,7 @@ fn a_terminal(#[case] init: bool) {
     task.tty = true;
     task.stdin = true;
     task.init = init;
-    task.process.identity.user = "1000".to_owned();
+    task.process.rights.identity.user = "1000".to_owned();
     let (shim, _) = Shim::start(task);
     until("ready", || place.log().0.contains("ready"));
     let mut terminal = File::from(attach(&place.directory()).unwrap());

@@ -5,52 +5,31 @@ use std::time::Duration;
 
 use driver_exec_guard::Decoder;
 use driver_exec_guard::client::{self, Refusal, Session};
-use driver_local_shim::{Cgroup, ExecTask, Process, Report, Stage, Task};
+use driver_local_shim::{ExecTask, Report, Stage};
 use driver_types::{DriverError, ExecSpec, ProcessExit, ProcessHandle, Result};
 
-use crate::container::Container;
 use crate::shim::{self, Shim, ShimProcess};
 
 /// How long the end of a container may be told after it has killed what was to start in it.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a process in a container is made of, beside the container's run.
-#[derive(Debug)]
-pub(crate) struct Inside {
-    /// The cgroups of the container.
-    pub(crate) cgroups: Vec<Cgroup>,
-    /// Whether the container has a user namespace of its own.
-    pub(crate) user_namespace: bool,
-    /// The process: [`launch::exec_process`](crate::launch::exec_process).
-    pub(crate) process: Process,
-}
-
-/// Starts the process of a validated spec. Dropping the future, like dropping the handle, ends what was started.
+/// Starts the process of a validated spec, as its task has it. Dropping the future, like dropping the handle, ends what was started.
 ///
 /// `ended` waits until the container does not run any more, and gives the refusal that follows. It is the answer to
 /// what fails because the container has just ended.
 ///
 /// # Errors
 ///
-/// `INVALID_STATE` in any status but running; `EXEC_START_FAILED`; `INTERNAL_ERROR` where there is no shim.
+/// That of `ended`; `EXEC_START_FAILED`; `INTERNAL_ERROR` where there is no shim.
 pub(crate) async fn start(
     shim: &Shim,
-    container: &Container,
-    inside: Inside,
+    id: &str,
+    task: ExecTask,
     spec: &ExecSpec,
     ended: impl Future<Output = DriverError>,
 ) -> Result<ProcessHandle> {
-    let run = container.running()?;
-    let task = Task::Exec(Box::new(ExecTask {
-        init_pid: run.init_pid,
-        init_start_time: run.init_start_time,
-        user_namespace: inside.user_namespace,
-        cgroups: inside.cgroups,
-        process: inside.process,
-        guard_arguments: client::arguments(spec),
-    }));
-    let process = shim.spawn(&task).await.map_err(|error| shim::lost(&error))?;
-    begin(process, container.id(), spec, ended).await
+    let process = shim.exec(task).await.map_err(|error| shim::lost(&error))?;
+    begin(process, id, spec, ended).await
 }
 
 /// From the shim's first word to the handle.

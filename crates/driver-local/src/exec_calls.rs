@@ -14,7 +14,7 @@ use driver_types::{
 use crate::attach::{self, MainProcess};
 use crate::container::Container;
 use crate::core::Core;
-use crate::exec::{self, Inside};
+use crate::exec;
 use crate::healthcheck::CheckedRun;
 use crate::prepare::Start;
 use crate::time::now_ms;
@@ -38,13 +38,9 @@ async fn start(core: &Arc<Core>, id: &str, spec: &ExecSpec) -> Result<ProcessHan
     driver_validation::check_exec_capabilities(spec, &core.capabilities)?;
     let container = core.containers.find(id)?;
     refuse_user(core, &container, spec)?;
-    let inside = Inside {
-        cgroups: core.cgroups.of(id),
-        user_namespace: core.rootless.is_some(),
-        process: launch::exec_process(&container.spec, spec),
-    };
-    let _under_way = Start::of(core);
-    exec::start(&core.shim, &container, inside, spec, ended(core, id)).await
+    let task = launch::exec_task(core, &container, spec)?;
+    let _under_way = Start::of_exec(core, &task);
+    exec::start(&core.shim, id, task, spec, ended(core, id)).await
 }
 
 /// Where all processes have one id, it is that of the container's user.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use driver_exec_guard::client;
 use driver_local_shim::{
-    AdoptTask, Cgroup, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process, Root, RunTask,
-    Sandbox, Writable,
+    AdoptTask, Cgroup, ExecTarget, ExecTask, Identity, LogPolicy, Mount, MountSource, NetworkNamespace,
+    Process, Rights, Root, RunTask, Sandbox, Writable,
 };
-use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, SeccompProfile};
+use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, Result, SeccompProfile};
 
 use crate::container::Container;
 use crate::core::Core;
@@ -45,7 +46,7 @@ pub(crate) fn run_task(
             env: environment(spec, &Env::default(), config.tty),
             working_dir: working_dir(spec).to_owned(),
             make_working_dir: true,
-            ..confined(spec, &config.security.user)
+            rights: rights(spec, &config.security.user),
         },
         init: config.init,
         stdin: config.stdin,
@@ -74,8 +75,26 @@ fn log_policy(core: &Core) -> LogPolicy {
     }
 }
 
-/// A process of an exec.
-pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
+/// The task of an exec.
+///
+/// # Errors
+///
+/// `INVALID_STATE` in any status but running.
+pub(crate) fn exec_task(core: &Core, container: &Container, exec: &ExecSpec) -> Result<ExecTask> {
+    let run = container.running()?;
+    Ok(ExecTask {
+        target: ExecTarget {
+            init_pid: run.init_pid,
+            init_start_time: run.init_start_time,
+            user_namespace: core.rootless.is_some(),
+            cgroups: core.cgroups.of(container.id()),
+        },
+        process: exec_process(&container.spec, exec),
+        guard_arguments: client::arguments(exec),
+    })
+}
+
+fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
     let user = exec.user.as_deref().unwrap_or(&spec.config.security.user);
     let working_dir = exec.working_dir.as_deref().unwrap_or_else(|| working_dir(spec));
     Process {
@@ -83,7 +102,7 @@ pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
         env: environment(spec, &exec.env, exec.tty),
         working_dir: working_dir.to_owned(),
         make_working_dir: false,
-        ..confined(spec, user)
+        rights: rights(spec, user),
     }
 }
 
@@ -190,19 +209,15 @@ fn environment(spec: &Spec, exec: &Env, tty: bool) -> Vec<String> {
         .collect()
 }
 
-/// A process with the rights of this container and nothing to run yet.
-fn confined(spec: &Spec, user: &str) -> Process {
+/// What a process of this container may do as this user.
+fn rights(spec: &Spec, user: &str) -> Rights {
     let security = &spec.config.security;
     let capabilities = security.capabilities.mask();
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group.to_owned())),
         None => (user, None),
     };
-    Process {
-        argv: Vec::new(),
-        env: Vec::new(),
-        working_dir: String::new(),
-        make_working_dir: false,
+    Rights {
         identity: Identity {
             user: user.to_owned(),
             group,

@@ -352,6 +352,7 @@ pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
         DriverError::container_remove(id, "what it had in the kernel stays").with_source(error)
     })?;
     core.health.forget(id);
+    core.shim.forget_ended();
     let spec = &container.spec;
     let names = crate::names::Names::new(&core.layout, &spec.owner);
     discard(core, &container.dir).map_err(|error| unwritable(&error))?;

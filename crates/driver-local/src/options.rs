@@ -24,6 +24,10 @@ pub struct LocalOptions {
     /// are made after a start or an exec, once fewer than half of the processors start something, end with the driver, and make
     /// the next one faster. 0: none.
     pub prepared: usize,
+    /// In how many containers at most, those of the latest execs, a process waits that has joined the container for the next
+    /// exec with the same rights. It is none of the container's pids, but can be seen inside, as `driver-shim`; it ends
+    /// with the container or the driver. 0: none.
+    pub prepared_execs: usize,
 }
 
 /// What a writable layer is, so that the kernel refuses to write more than the disk limit.
@@ -55,6 +59,7 @@ impl Default for LocalOptions {
             log_file_bytes: 16 << 20,
             log_files: 4,
             prepared: 1,
+            prepared_execs: 16,
         }
     }
 }
@@ -82,6 +87,15 @@ impl LocalOptions {
     #[must_use]
     pub fn prepared(self, prepared: usize) -> Self {
         Self { prepared, ..self }
+    }
+
+    /// Sets in how many containers a process waits for the next exec.
+    #[must_use]
+    pub fn prepared_execs(self, prepared_execs: usize) -> Self {
+        Self {
+            prepared_execs,
+            ..self
+        }
     }
 
     /// Sets what holds disk limits.

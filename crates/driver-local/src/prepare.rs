@@ -1,10 +1,11 @@
 //! When shims are made that wait for the next start: when the processors have nothing better to do. To make one ahead costs more
 //! than to make it when it is needed; what is won is that nobody waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use driver_local_shim::{ExecTask, JoinTask};
 use tokio::runtime::Handle;
 
 use crate::cgroups::Cgroups;
@@ -22,6 +23,8 @@ pub(crate) struct Load {
     starts: AtomicUsize,
     /// Whether somebody waits to make the next shims.
     awaited: AtomicBool,
+    /// The containers of the latest execs, for which none waits.
+    joins: Mutex<Vec<JoinTask>>,
 }
 
 impl Load {
@@ -30,6 +33,7 @@ impl Load {
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             starts: AtomicUsize::new(0),
             awaited: AtomicBool::new(false),
+            joins: Mutex::default(),
         }
     }
 
@@ -37,22 +41,56 @@ impl Load {
     fn is_low(&self) -> bool {
         self.starts.load(Ordering::Relaxed) * 2 < self.processors
     }
+
+    /// Another exec like this one is to be expected. The oldest are forgotten.
+    fn expect(&self, join: JoinTask, most: usize) {
+        let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        joins.retain(|other| *other != join);
+        joins.push(join);
+        let excess = joins.len().saturating_sub(most);
+        joins.drain(..excess);
+    }
+
+    fn expected(&self) -> Vec<JoinTask> {
+        std::mem::take(&mut self.joins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn expects_any(&self) -> bool {
+        !self
+            .joins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
 }
 
 /// A start that is under way. Dropped, it is not.
-pub(crate) struct Start<'a>(&'a Arc<Core>);
+pub(crate) struct Start<'a> {
+    core: &'a Arc<Core>,
+    exec: Option<JoinTask>,
+}
 
 impl<'a> Start<'a> {
     pub(crate) fn of(core: &'a Arc<Core>) -> Self {
         core.load.starts.fetch_add(1, Ordering::Relaxed);
-        Self(core)
+        Self { core, exec: None }
+    }
+
+    pub(crate) fn of_exec(core: &'a Arc<Core>, task: &ExecTask) -> Self {
+        let mut start = Self::of(core);
+        start.exec = Some(task.joining());
+        start
     }
 }
 
 impl Drop for Start<'_> {
     fn drop(&mut self) {
-        self.0.load.starts.fetch_sub(1, Ordering::Relaxed);
-        prepare(self.0);
+        let load = &self.core.load;
+        load.starts.fetch_sub(1, Ordering::Relaxed);
+        if let Some(join) = self.exec.take() {
+            load.expect(join, self.core.options.prepared_execs);
+        }
+        prepare(self.core);
     }
 }
 
@@ -70,7 +108,8 @@ fn prepare(core: &Arc<Core>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    if core.shim.is_prepared(wanted) || core.load.awaited.swap(true, Ordering::Relaxed) {
+    let is_ready = core.shim.is_prepared(wanted) && !core.load.expects_any();
+    if is_ready || core.load.awaited.swap(true, Ordering::Relaxed) {
         return;
     }
     let core = Arc::downgrade(core);
@@ -87,6 +126,11 @@ fn prepare(core: &Arc<Core>) {
         core.load.awaited.store(false, Ordering::Relaxed);
         if let Err(error) = core.shim.prepare(wanted, &core.cgroups).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
+        }
+        for join in core.load.expected() {
+            if let Err(error) = core.shim.join(join, core.options.prepared_execs).await {
+                tracing::warn!(%error, "no shim can be prepared for the next exec");
+            }
         }
         // Meanwhile: nobody would take them.
         if core.is_shut_down() {

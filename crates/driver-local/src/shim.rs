@@ -11,12 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use driver_local_shim::{MAX_MESSAGE, Report, RunCgroups, RunTask, Task};
+use driver_local_shim::{ExecTask, JoinTask, MAX_MESSAGE, Report, RunCgroups, RunTask, Task};
 use driver_types::DriverError;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::cgroups::{Cgroups, Prepared};
@@ -32,6 +32,8 @@ pub(crate) struct Shim {
     /// Those with namespaces made for a run, and those that wait for any task.
     prepared: Arc<Mutex<Vec<ShimProcess>>>,
     spare: Arc<Mutex<Vec<ShimProcess>>>,
+    /// Those that have joined a container for its next exec; the latest is the last.
+    joined: Arc<Mutex<Vec<(JoinTask, ShimProcess)>>>,
     preparing: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -76,6 +78,7 @@ impl Shim {
             forks: Arc::default(),
             prepared: Arc::default(),
             spare: Arc::default(),
+            joined: Arc::default(),
             preparing: Arc::default(),
         })
     }
@@ -165,6 +168,54 @@ impl Shim {
         }
     }
 
+    /// Starts the shim of an exec; one that has joined the container, if there is one that can serve it.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn exec(&self, task: ExecTask) -> io::Result<ShimProcess> {
+        let joined = self.take_joined(&task);
+        let task = Task::Exec(Box::new(task));
+        if let Some(mut process) = joined
+            && process.give(&task).await.is_ok()
+            && process.answers().await
+        {
+            return Ok(process);
+        }
+        self.spawn(&task).await
+    }
+
+    fn take_joined(&self, task: &ExecTask) -> Option<ShimProcess> {
+        let mut joined = lock(&self.joined);
+        let join = (!joined.is_empty()).then(|| task.joining())?;
+        let found = joined.iter().position(|(other, _)| *other == join)?;
+        Some(joined.remove(found).1)
+    }
+
+    /// Lets a shim join a container for the next exec in it, if none has. Of more than `most` the oldest is let go of.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn join(&self, join: JoinTask, most: usize) -> io::Result<()> {
+        self.forget_ended();
+        if lock(&self.joined).iter().any(|(other, _)| *other == join) {
+            return Ok(());
+        }
+        let mut process = self.fork().await?;
+        process.give(&Task::Join(Box::new(join.clone()))).await?;
+        let mut joined = lock(&self.joined);
+        joined.push((join, process));
+        let excess = joined.len().saturating_sub(most);
+        joined.drain(..excess);
+        Ok(())
+    }
+
+    /// Lets go of those that have ended with their container.
+    pub(crate) fn forget_ended(&self) {
+        lock(&self.joined).retain(|(_, process)| process.waits());
+    }
+
     /// Whether as many wait as are to.
     pub(crate) fn is_prepared(&self, wanted: Waiting) -> bool {
         lock(&self.prepared).len() >= wanted.runs && lock(&self.spare).len() >= wanted.any
@@ -201,6 +252,7 @@ impl Shim {
     pub(crate) fn rest(&self) {
         lock(&self.prepared).clear();
         lock(&self.spare).clear();
+        lock(&self.joined).clear();
         lock(&self.forks).take();
     }
 
@@ -327,8 +379,19 @@ impl ShimProcess {
     /// Whether the process lives and has nothing to say.
     pub(crate) fn waits(&self) -> bool {
         // Of the kernel: the runtime may not have heard yet.
+        self.peek().is_err_and(|error| error == Errno::AGAIN)
+    }
+
+    /// Waits until the process has something to say, or ends without.
+    async fn answers(&self) -> bool {
+        let peek = || self.peek().map_err(io::Error::from);
+        let said = self.socket.async_io(Interest::READABLE, peek).await;
+        said.is_ok_and(|bytes| bytes > 0)
+    }
+
+    fn peek(&self) -> rustix::io::Result<usize> {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        rustix::net::recv(&self.socket, &mut [0], flags).is_err_and(|error| error == Errno::AGAIN)
+        rustix::net::recv(&self.socket, &mut [0], flags).map(|(_, bytes)| bytes)
     }
 
     /// The next report.

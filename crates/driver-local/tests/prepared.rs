@@ -5,15 +5,37 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use common::{init, until};
 use driver_local::{LocalDriver, LocalOptions};
 use driver_types::{
-    CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, ShutdownMode,
+    CheckStatus, ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, SecurityOptions,
+    ShutdownMode, StopOptions,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
 const NAME: &str = "driver-shim";
+
+/// How many shims wait in a container for its next exec: those in its mount namespace that are not init.
+fn waiting_in(container: &Path) -> usize {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    let Ok(own) = namespace(&init(container).to_string()) else {
+        return 0;
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let inside = processes
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|pid| namespace(pid).is_ok_and(|namespace| namespace == own))
+        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == NAME));
+    // With version 2 none has a process in the pid namespace before the exec.
+    let each = if is_cgroup2() { 1 } else { 2 };
+    (inside.count() - 1) / each
+}
+
+fn is_cgroup2() -> bool {
+    rustix::fs::stat("/sys/fs/cgroup/cgroup.controllers").is_ok()
+}
 
 /// The waiting processes of this test's driver: its fork server, and what that has forked.
 fn waiting() -> BTreeSet<i32> {
@@ -59,7 +81,7 @@ async fn what_is_killed_of_them_is_not_missed_and_none_outlives_the_driver() {
         println!("skipped: {}", failed.message);
         return;
     }
-    if rustix::fs::stat("/sys/fs/cgroup/cgroup.controllers").is_ok() {
+    if is_cgroup2() {
         println!("skipped: with cgroup v2 no first process waits");
         return;
     }
@@ -70,10 +92,13 @@ async fn what_is_killed_of_them_is_not_missed_and_none_outlives_the_driver() {
         driver.exec(&container.id, &spec).await.unwrap().exit_code
     };
     // The server, a shim and an init that run; two with a first process each and two without for what comes.
-    let full = || waiting().len() == 1 + 2 + 2 * 2 + 2;
-    until("two of each wait", full).await;
+    let full = 1 + 2 + 2 * 2 + 2;
+    until("two of each wait", || waiting().len() == full).await;
     assert_eq!(code().await, 7);
-    until("they are made anew", full).await;
+    // And one that has joined the container, with its process in it.
+    until("another exec is waited for", || waiting().len() == full + 2).await;
+    assert_eq!(code().await, 7);
+    until("they are made anew", || waiting().len() == full + 2).await;
 
     let running = i32::try_from(std::process::id()).unwrap();
     let keep = keepers(&container.id, state.path());
@@ -100,8 +125,93 @@ async fn what_is_killed_of_them_is_not_missed_and_none_outlives_the_driver() {
     until("all are gone", || waiting().is_empty()).await;
 }
 
+/// Of a container's pids none waits; what is looked up ahead is looked up anew; what cannot be done is told as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn execs_by_a_process_that_waited_are_as_ever() {
+    let state = tempfile::tempdir().unwrap();
+    let options = LocalOptions::default()
+        .state_dir(state.path().join("state"))
+        .prepared_execs(2);
+    let driver = LocalDriver::open(options).unwrap();
+    let checks = driver.preflight().await.unwrap().checks;
+    if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
+        println!("skipped: {}", failed.message);
+        return;
+    }
+    let config = ContainerConfig::new("session", "host")
+        .command(["sleep", "1000"])
+        .security(SecurityOptions::default().read_only(false).user("0"));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(driver.run_container(&config).await.unwrap().id);
+    }
+    let sh = |script: &str| ExecSpec::new(["sh", "-c", script]);
+    let joined = async |count: usize| {
+        let inside = || {
+            ids.iter()
+                .map(|id| waiting_in(&state.path().join("state/containers").join(id)))
+        };
+        until("they wait", || inside().sum::<usize>() == count).await;
+        inside().collect::<Vec<_>>()
+    };
+    for id in &ids {
+        assert_eq!(driver.exec(id, &sh("exit 7")).await.unwrap().exit_code, 7);
+    }
+    // The oldest is let go of.
+    assert_eq!(joined(2).await, [0, 1, 1]);
+    let [.., id] = ids.as_slice() else { unreachable!() };
+    let pids = driver.container_stats(id).await.unwrap().pids.current;
+    assert_eq!(pids, Some(2), "init and sleep");
+
+    let directory = sh("pwd").working_dir("/work");
+    let missing = driver.exec(id, &directory).await.unwrap_err();
+    assert_eq!(missing.code(), "EXEC_START_FAILED");
+    assert!(
+        missing.to_string().contains("working directory /work"),
+        "{missing}"
+    );
+    joined(2).await;
+    assert_eq!(
+        driver
+            .exec(
+                id,
+                &sh("mkdir -m 711 /work; echo root:x:0:4711::/work:/bin/sh > /etc/passwd")
+            )
+            .await
+            .unwrap()
+            .exit_code,
+        0
+    );
+    joined(2).await;
+    let told = driver
+        .exec(id, &sh("id -g; pwd; echo $HOME").working_dir("/work"))
+        .await
+        .unwrap();
+    assert_eq!(told.stdout.to_text(), "4711\n/work\n/work\n");
+    joined(2).await;
+    let timeout = driver.exec(id, &sh("sleep 1000").timeout_ms(50)).await.unwrap();
+    assert!(timeout.timed_out);
+    joined(2).await;
+
+    driver.pause_container(id).await.unwrap();
+    assert_eq!(
+        driver.exec(id, &sh("true")).await.unwrap_err().code(),
+        "INVALID_STATE"
+    );
+    driver.resume_container(id).await.unwrap();
+    driver.stop_container(id, &StopOptions::default()).await.unwrap();
+    assert_eq!(joined(1).await, [0, 1, 0]);
+    driver.start_container(id).await.unwrap();
+    assert_eq!(driver.exec(id, &sh("exit 9")).await.unwrap().exit_code, 9);
+    joined(2).await;
+    for id in &ids {
+        driver.force_remove(id).await.unwrap();
+    }
+    driver.shutdown(ShutdownMode::Leave).await.unwrap();
+}
+
 /// The shim and the init of a container that runs.
-fn keepers(id: &str, state: &std::path::Path) -> [i32; 2] {
+fn keepers(id: &str, state: &Path) -> [i32; 2] {
     let init = init(&state.join("state/containers").join(id));
     [init, parent(init)]
 }

@@ -78,7 +78,7 @@ impl First<'_> {
                 equipment,
                 ids,
                 terminal,
-                bounds: process::bound(&self.task.process)?,
+                bounds: process::bound(&self.task.process.rights)?,
             };
             begun.set_stdio()?;
             Ok(begun)
@@ -121,7 +121,7 @@ impl First<'_> {
             root.add_directory(&main.working_dir)?;
         }
         root.enter()?;
-        Ok((process::identify(main)?, terminal))
+        Ok((process::identify(&main.rights)?, terminal))
     }
 }
 
@@ -181,7 +181,8 @@ impl Begun<'_> {
                     .flat_map(|terminal| [terminal.master.as_fd(), terminal.slave.as_fd()]),
             );
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine_within(self.bounds, &self.task.process.working_dir, &self.ids)?;
+            process::enter_working_dir(&self.task.process.working_dir)?;
+            process::confine(self.bounds, &self.ids)?;
             status.executing(terminal)
         };
         match confined() {
@@ -202,7 +203,9 @@ impl Begun<'_> {
             kept.extend(start.iter().map(AsFd::as_fd));
             kept.extend(&output);
             sys::close_from(3, &kept).at(Stage::Exec, || "closing descriptors")?;
-            process::confine_within(self.bounds.none()?, "/", &self.ids)?;
+            let bounds = self.bounds.none()?;
+            process::enter_working_dir("/")?;
+            process::confine(bounds, &self.ids)?;
             if self.task.sandbox.user.is_some() {
                 // Else a driver that is not root could not join the namespaces, for an exec.
                 userns::open()?;

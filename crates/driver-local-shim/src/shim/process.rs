@@ -7,7 +7,7 @@ mod program;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use driver_local_shim::{Process, Stage};
+use driver_local_shim::{Process, Rights, Stage};
 use nix::sys::signal::SigSet;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -59,20 +59,13 @@ pub(crate) fn own_root() -> Result<OwnedFd> {
 }
 
 /// Looks up as whom a process runs.
-pub(crate) fn identify(process: &Process) -> Result<Ids> {
-    identity::resolve(own_root()?, &process.identity)
+pub(crate) fn identify(rights: &Rights) -> Result<Ids> {
+    identity::resolve(own_root()?, &rights.identity)
 }
 
-/// Gives this process the working directory, limits, user and rights of `process`. All descriptors to the outside are
-/// closed or close on exec.
-pub(crate) fn confine(process: &Process, ids: &Ids) -> Result<()> {
-    let bounds = bound(process)?;
-    confine_within(bounds, &process.working_dir, ids)
-}
-
-/// Likewise, for a process that has its bounds already.
-pub(crate) fn confine_within(bounds: Bounds, working_dir: &str, ids: &Ids) -> Result<()> {
-    enter_working_dir(working_dir)?;
+/// Gives this process its limits, and the user with what the bounds leave to it. All descriptors to the outside are closed or
+/// close on exec.
+pub(crate) fn confine(bounds: Bounds, ids: &Ids) -> Result<()> {
     limit_open_files().at(Stage::Privileges, || "limit of open files")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     privileges::become_user(ids, bounds)
@@ -106,7 +99,7 @@ pub(crate) fn environment(process: &Process, ids: &Ids) -> Vec<String> {
 }
 
 /// Enters a directory inside the root, and makes sure of it: no descriptor of the host's can lead out (CVE-2024-21626).
-fn enter_working_dir(path: &str) -> Result<()> {
+pub(crate) fn enter_working_dir(path: &str) -> Result<()> {
     let enter = || -> io::Result<()> {
         let directory = inside::directory(
             own_root().map_err(|failure| io::Error::other(failure.message))?,

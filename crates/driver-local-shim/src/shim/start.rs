@@ -51,6 +51,7 @@ pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
         Ok(Task::Prepare { shm_bytes, cgroups }) => prepare(driver, shm_bytes, &cgroups),
         Ok(Task::ForkServer) => fork_server::serve(driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
+        Ok(Task::Join(task)) => exec::exec_ahead(&task, driver),
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
         Ok(Task::Hold(task)) => hold::hold(&task, &driver),
         Ok(Task::Remove(task)) => remove::remove(&task, &driver),
@@ -60,7 +61,7 @@ pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
     }
 }
 
-fn next(driver: &OwnedFd) -> io::Result<Task> {
+pub(crate) fn next(driver: &OwnedFd) -> io::Result<Task> {
     decode(&mut File::from(driver.try_clone()?))
 }
 

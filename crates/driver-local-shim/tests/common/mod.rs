@@ -1,6 +1,8 @@
 //! A container directory, a root of busybox, and a spawned shim, as the driver would have it.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod running;
+
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -107,13 +109,15 @@ impl Place {
                 env: vec!["PATH=/bin".to_owned()],
                 working_dir: "/".to_owned(),
                 make_working_dir: false,
-                identity: Identity {
-                    user: "0".to_owned(),
-                    group: None,
+                rights: Rights {
+                    identity: Identity {
+                        user: "0".to_owned(),
+                        group: None,
+                    },
+                    capabilities: 0,
+                    no_new_privileges: true,
+                    seccomp: None,
                 },
-                capabilities: 0,
-                no_new_privileges: true,
-                seccomp: None,
             },
             init: true,
             stdin: false,

@@ -49,7 +49,7 @@ pub(crate) struct Bench {
     cold: Arc<LocalDriver>,
     disk: Arc<LocalDriver>,
     directory: tempfile::TempDir,
-    _on_disk: tempfile::TempDir,
+    on_disk: tempfile::TempDir,
 }
 
 /// A container that runs, and its first process.
@@ -79,7 +79,7 @@ impl Bench {
             cold,
             disk,
             directory,
-            _on_disk: on_disk,
+            on_disk,
         })
     }
 
@@ -120,20 +120,17 @@ impl Bench {
         (workers * each) as f64 / start.elapsed().as_secs_f64()
     }
 
-    pub(crate) async fn running(&self) -> Running {
-        let container = self
-            .memory
-            .run_container(&config(Kind::ReadOnly, &["sleep", "100000"]))
-            .await
-            .unwrap();
+    pub(crate) async fn running(&self, kind: Kind) -> Running {
+        let config = config(Kind::ReadOnly, &["sleep", "100000"]);
+        let container = self.of(kind).run_container(&config).await.unwrap();
         Running {
-            init: self.init(&container.id),
+            init: self.init(kind, &container.id),
             id: container.id,
         }
     }
 
-    fn init(&self, id: &str) -> i32 {
-        let journal = self.state().join("containers").join(id).join("journal");
+    fn init(&self, kind: Kind, id: &str) -> i32 {
+        let journal = self.state(kind).join("containers").join(id).join("journal");
         let journal = fs::read_to_string(journal).unwrap();
         let (_, rest) = journal.split_once("\"initPid\":").unwrap();
         rest.split(|c: char| !c.is_ascii_digit())
@@ -143,44 +140,54 @@ impl Bench {
             .unwrap()
     }
 
-    fn state(&self) -> PathBuf {
-        self.directory.path().join("state")
+    fn state(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::OnDisk => self.on_disk.path().join("state"),
+            Kind::Cold => self.directory.path().join("cold/state"),
+            _ => self.directory.path().join("state"),
+        }
     }
 
-    pub(crate) async fn exec(&self, id: &str) -> Duration {
+    pub(crate) async fn exec(&self, kind: Kind, id: &str) -> Duration {
         let spec = ExecSpec::new([PROGRAM, "true"]);
         let start = Instant::now();
-        let result = self.memory.exec(id, &spec).await.unwrap();
+        let result = self.of(kind).exec(id, &spec).await.unwrap();
         let time = start.elapsed();
         assert_eq!(result.exit_code, 0);
         time
     }
 
-    pub(crate) async fn remove(&self, id: &str) {
-        self.memory.force_remove(id).await.unwrap();
+    pub(crate) async fn remove(&self, kind: Kind, id: &str) {
+        self.of(kind).force_remove(id).await.unwrap();
     }
 
-    /// What an idle container's keepers take beside its own process: the shim and the init, proportionally shared.
+    /// What an idle container's keepers take beside its own process: the shim and the init, proportionally shared. And what
+    /// waits for the next exec, where there was one.
     pub(crate) async fn memory(&self, table: &mut Table) {
         const COUNT: usize = 10;
         let mut running = Vec::new();
         for _ in 0..COUNT {
-            running.push(self.running().await);
+            let container = self.running(Kind::ReadOnly).await;
+            self.exec(Kind::ReadOnly, &container.id).await;
+            running.push(container);
         }
         // A shim gives its buffers back when it has been idle.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let (mut shims, mut inits) = (0, 0);
+        let (mut shims, mut inits, mut waiting) = (0, 0, 0);
         for container in &running {
             shims += pss_kib(parent(container.init));
             inits += pss_kib(container.init);
+            waiting += joined(container.init).map(pss_kib).sum::<u64>();
         }
         for container in &running {
-            self.remove(&container.id).await;
+            self.remove(Kind::ReadOnly, &container.id).await;
         }
         table.section("memory of an idle container beside its own process (PSS)");
         let count = COUNT as u64;
         table.figure("shim", format!("{} KiB", shims / count), None);
         table.figure("init", format!("{} KiB", inits / count), None);
+        let row = "two processes that wait for an exec, after one (in 16 containers at most)";
+        table.figure(row, format!("{} KiB", waiting / count), None);
     }
 
     /// Output into the log, against `cat` from a pipe into a file.
@@ -215,7 +222,7 @@ impl Bench {
         let exit = self.memory.wait_exit(&id).await.unwrap();
         let time = start.elapsed();
         assert_eq!(exit.exit_code, Some(0));
-        self.remove(&id).await;
+        self.remove(Kind::ReadOnly, &id).await;
         time
     }
 
@@ -224,7 +231,7 @@ impl Bench {
         let count = rounds(1000);
         let mut ids = Vec::new();
         for _ in 0..count {
-            ids.push(self.running().await.id);
+            ids.push(self.running(Kind::ReadOnly).await.id);
         }
         let filter = ContainerFilter::default();
         let (mut lists, mut gets, mut stats) = (Vec::new(), Vec::new(), Vec::new());
@@ -246,7 +253,7 @@ impl Bench {
         table.times("get one", &mut gets, None);
         table.times("stats of one", &mut stats, None);
         for id in &ids {
-            self.remove(id).await;
+            self.remove(Kind::ReadOnly, id).await;
         }
     }
 
@@ -260,7 +267,8 @@ impl Bench {
 async fn open(directory: &Path, prepared: usize) -> Option<Arc<LocalDriver>> {
     let options = LocalOptions::default()
         .state_dir(directory.join("state"))
-        .prepared(prepared);
+        .prepared(prepared)
+        .prepared_execs(prepared * 16);
     let driver = LocalDriver::open(options).unwrap();
     let checks = driver.preflight().await.unwrap().checks;
     if let Some(failed) = checks.iter().find(|check| check.status == CheckStatus::Fail) {
@@ -311,6 +319,16 @@ fn piped(directory: &Path, mib: u64) -> Duration {
     assert!(status.unwrap().success());
     fs::remove_file(file).unwrap();
     time
+}
+
+/// What waits in a container for its next exec: the processes in its mount namespace that are neither its init nor its program.
+fn joined(init: i32) -> impl Iterator<Item = i32> {
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = namespace(init).unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(move |pid| namespace(*pid).as_ref() == Some(&own))
+        .filter(move |pid| *pid != init && parent(*pid) != init)
 }
 
 fn parent(pid: i32) -> i32 {

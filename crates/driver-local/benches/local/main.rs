@@ -87,20 +87,33 @@ async fn lifecycles(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut 
 /// `true` in a container that runs.
 async fn execs(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Table) {
     const EACH: usize = 10;
-    let container = bench.running().await;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let kinds = [driver::Kind::ReadOnly, driver::Kind::Cold];
+    let mut containers = Vec::new();
+    for kind in kinds {
+        containers.push(bench.running(kind).await);
+    }
+    let (mut ours, mut theirs) = (vec![Vec::new(); kinds.len()], Vec::new());
     for _ in 0..rounds(20) {
-        theirs.extend(rivals.join(container.init, EACH));
-        for _ in 0..EACH {
-            tokio::time::sleep(IDLE).await;
-            ours.push(bench.exec(&container.id).await);
+        theirs.extend(rivals.join(containers[0].init, EACH));
+        for ((kind, container), ours) in kinds.iter().zip(&containers).zip(&mut ours) {
+            for _ in 0..EACH {
+                tokio::time::sleep(IDLE).await;
+                ours.push(bench.exec(*kind, &container.id).await);
+            }
         }
     }
-    bench.remove(&container.id).await;
+    for (kind, container) in kinds.iter().zip(&containers) {
+        bench.remove(*kind, &container.id).await;
+    }
     table.section("exec `true` in a running container");
     let floor = (!theirs.is_empty()).then(|| table::median(&mut theirs));
     table.times("floor: join its namespaces, fork, exec, wait", &mut theirs, floor);
-    table.times("driver-local", &mut ours, floor);
+    for (name, samples) in ["driver-local", "driver-local, nothing prepared"]
+        .iter()
+        .zip(&mut ours)
+    {
+        table.times(name, samples, floor);
+    }
 }
 
 /// Whole lifecycles, 16 at the same time.

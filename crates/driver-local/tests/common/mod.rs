@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// The first process of a container, as the journal in its directory has it.
+/// The first process of a container's last run, as the journal in its directory has it.
 pub(crate) fn init(container: &Path) -> i32 {
     let journal = fs::read_to_string(container.join("journal")).unwrap();
-    let (_, rest) = journal.split_once("\"initPid\":").unwrap();
+    let (_, rest) = journal.rsplit_once("\"initPid\":").unwrap();
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
     digits.unwrap().parse().unwrap()
 }

@@ -1,6 +1,6 @@
 //! Giving up rights: capabilities, user, system calls.
 
-use driver_local_shim::{Process, Stage};
+use driver_local_shim::{Rights, Stage};
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -14,18 +14,18 @@ use super::Ids;
 use crate::failure::{At, Failure, Result};
 use crate::sys;
 
-/// What all processes with the rights of `process` have in common: bounds of capabilities and the system call filter. They
+/// What all processes with these rights have in common: bounds of capabilities and the system call filter. They
 /// are inherited, and to install a filter is dear, so an init and its main process share them.
 ///
 /// The filter lets pass what is still to be done. Without `no_new_privileges` the kernel wants `CAP_SYS_ADMIN` for it, which
 /// this process still has.
-pub(crate) fn bound(process: &Process) -> Result<Bounds> {
-    let kept = available(process.capabilities)?;
+pub(crate) fn bound(rights: &Rights) -> Result<Bounds> {
+    let kept = available(rights.capabilities)?;
     limit(CapabilitySet::from_bits_retain(u64::MAX), kept).at(Stage::Privileges, || "capabilities")?;
-    if process.no_new_privileges {
+    if rights.no_new_privileges {
         set_no_new_privs(true).at(Stage::Privileges, || "no new privileges")?;
     }
-    if let Some(filter) = &process.seccomp {
+    if let Some(filter) = &rights.seccomp {
         sys::set_seccomp_filter(filter).at(Stage::Privileges, || "system call filter")?;
     }
     Ok(Bounds(kept))
