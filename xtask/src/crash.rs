@@ -41,7 +41,7 @@ pub(crate) struct SoakArguments {
 pub(crate) fn crash(arguments: &CrashArguments) -> Result {
     let mut command = cargo(TARGET);
     command
-        .args(["--", "points", "kills"])
+        .args(["--", "points", "kills", "kills_without_root"])
         .env("DRIVER_CRASH_POINTS", arguments.points.to_string())
         .env("DRIVER_CRASH_KILLS", arguments.kills.to_string());
     if let Some(seed) = arguments.seed {

@@ -1,6 +1,14 @@
 //! The journal records that a shim appends: JSON, one a line, read by `driver-local`. They outlive the driver, so their
 //! form only ever grows.
 
+/// The run has a first process, whose program is about to begin.
+pub fn forked(run: u32, init_pid: i32, init_start_time: u64, boot_id: &str) -> String {
+    format!(
+        "{{\"forked\":{{\"run\":{run},\"initPid\":{init_pid},\"initStartTime\":{init_start_time},\
+         \"bootId\":\"{boot_id}\"}}}}\n"
+    )
+}
+
 /// The main process has been executed.
 pub fn started(run: u32, init_pid: i32, init_start_time: u64, boot_id: &str, at_ms: u64) -> String {
     format!(

@@ -33,7 +33,7 @@ pub enum Task {
     /// Make ahead of a run what no config changes: its namespaces, with /proc, /sys and /dev. Unless the socket is closed, one
     /// [`Task::Run`] follows.
     Prepare {
-        /// The cgroups to be in already, of version 1. Removed by the shim where no run comes.
+        /// The cgroups to be in already. Removed by the shim where no run comes.
         cgroups: Vec<Cgroup>,
         /// The size of /dev/shm in bytes. A run with another is not served.
         shm_bytes: u64,
@@ -46,7 +46,7 @@ pub enum Task {
 pub enum RunCgroups {
     /// They were made, and are to be joined.
     Made = 1,
-    /// They are those of [`Task::Prepare`], which have the names of the container's now.
+    /// They are those of [`Task::Prepare`], which are the container's now; those of version 1 have its name.
     Taken = 2,
 }
 

@@ -112,6 +112,45 @@ fn its_groups_become_the_containers() {
     place.nothing_left();
 }
 
+/// A group of version 2 cannot be renamed: the container is in it by the name that it has.
+#[rstest]
+#[case::its_own(true)]
+#[case::another(false)]
+fn its_group_of_version_2_is_the_containers(#[case] own: bool) {
+    if skipped() {
+        return;
+    }
+    let mut place = Place::new();
+    let (Some(prepared), Some(other)) = (place.cgroup_v2(), place.cgroup_v2()) else {
+        return;
+    };
+    // Else it is made by another process, but in the same group.
+    let becomes = own && takes_detached_layers();
+    let mut task = place.script("cat /proc/self/cgroup; read line");
+    task.stdin = true;
+    task.cgroups = vec![if own { prepared.clone() } else { other.clone() }];
+    let (shim, ahead) = prepare(task.sandbox.shm_bytes, vec![prepared.clone()]);
+    let processes = |group: &Cgroup| fs::read_to_string(path(group).join("cgroup.procs")).unwrap();
+    assert_eq!(processes(&prepared), format!("{ahead}\n"));
+    let mut shim = match own {
+        true => shim.with_taken(task),
+        false => shim.with(&Task::Run(Box::new(task))),
+    };
+    // A process is not moved into another group.
+    let pid = match shim.report() {
+        Report::Started { init_pid, .. } => init_pid,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(pid == ahead, becomes);
+    let group = if own { &prepared } else { &other };
+    assert!(processes(group).starts_with(&format!("{pid}\n")));
+    driver_local_shim::close_stdin(&place.directory()).unwrap();
+    let ended = place.end(shim);
+    assert!(ended.out.contains("0::/\n"), "{ended:?}");
+    assert!(!path(group).exists());
+    place.nothing_left();
+}
+
 /// Without a run nothing stays of them.
 #[rstest]
 #[case::driver_gone(false)]

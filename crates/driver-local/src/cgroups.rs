@@ -1,7 +1,7 @@
 //! Cgroups of version 1 and 2 behind one type: made with their limits before anybody joins, frozen, read, removed.
 //!
-//! The group of a container is `driver-local/ID` below a parent that this process may use. Its path follows from the id, so
-//! that a sweep needs nothing else.
+//! The group of a container is `driver-local/ID` below a parent that this process may use, or, with version 2, where a group
+//! cannot be renamed, the prepared one that its run began in: then its name is in the journal.
 
 mod detect;
 mod devices;
@@ -24,7 +24,7 @@ pub(crate) use v2::V2;
 /// The directory of this driver below the parent.
 const OWN: &str = "driver-local";
 /// How groups are called that no container has yet.
-const PREPARED: &str = ".prepared-";
+const PREPARED: &str = "prepared-";
 /// The period over which cpu time is counted, in microseconds: the kernel's default.
 const PERIOD_US: u64 = 100_000;
 /// The least quota that the kernel takes, in microseconds.
@@ -122,17 +122,24 @@ impl Cgroups {
         })
     }
 
-    /// Makes groups for a container that is yet to come, if that is of use: with version 2 a process would have to be moved
-    /// into them, which waits for all processors.
+    /// Makes groups for a container that is yet to come.
     ///
     /// # Errors
     ///
     /// Those of the kernel.
     pub(crate) fn prepare(&self) -> io::Result<Option<Prepared>> {
-        let Self::V1(v1) = self else { return Ok(None) };
         let name = format!("{PREPARED}{}", &crate::id::random()?[..16]);
-        let groups = v1.prepare(&name)?;
+        let groups = match self {
+            Self::V1(v1) => v1.prepare(&name)?,
+            Self::V2(v2) => v2.prepare_one(&name)?,
+            Self::None { .. } => return Ok(None),
+        };
         Ok(Some(Prepared { name, groups }))
+    }
+
+    /// The name that prepared groups keep as a container's, if they keep it.
+    pub(crate) fn final_name(&self, prepared: &Prepared) -> Option<String> {
+        matches!(self, Self::V2(_)).then(|| prepared.name.clone())
     }
 
     /// As [`create`](Self::create), of groups that were prepared if those can be had. Gives whether they were: then who is in
@@ -147,12 +154,12 @@ impl Cgroups {
         id: &str,
         limits: &ResourceLimits,
     ) -> io::Result<bool> {
-        if let (Self::V1(v1), Some(prepared)) = (self, prepared)
-            && v1.take(&prepared.name, id, limits).is_ok()
-        {
-            return Ok(true);
+        match (self, prepared) {
+            (Self::V1(v1), Some(prepared)) if v1.take(&prepared.name, id, limits).is_ok() => Ok(true),
+            // They are there, or made again.
+            (Self::V2(_), Some(prepared)) => self.create(&prepared.name, limits).map(|_| true),
+            _ => self.create(id, limits).map(|_| false),
         }
-        self.create(id, limits).map(|_| false)
     }
 
     /// The groups of a container, for a process that joins it.

@@ -21,6 +21,11 @@ impl Container {
         &self.spec.id
     }
 
+    /// The name of its cgroups.
+    pub(crate) fn cgroup(&self) -> &str {
+        self.story.cgroup.as_deref().unwrap_or(self.id())
+    }
+
     pub(crate) fn status(&self) -> ContainerStatus {
         self.story.status()
     }

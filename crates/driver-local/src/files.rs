@@ -163,12 +163,12 @@ async fn hold(core: &Arc<Core>, id: &str) -> Result<Held> {
 
 /// The root of the first process, where there is one.
 fn running_root(container: &Container) -> Result<Option<Root>> {
-    let Some(run) = container.live().filter(|run| process::open(run).is_some()) else {
+    let Some(run) = container.live().filter(|run| process::open(&run.init).is_some()) else {
         return Ok(None);
     };
-    let opened = open_root(run.init_pid);
+    let opened = open_root(run.init.pid);
     // Else the number may have been given to another process by then, and the root is that one's.
-    if process::open(run).is_none() {
+    if process::open(&run.init).is_none() {
         return Ok(None);
     }
     opened

@@ -107,7 +107,7 @@ async fn snapshot(core: &Arc<Core>, container: &Container, reference: String) ->
     let freezes = can_freeze && container.live().is_some_and(|run| !run.paused);
     if freezes {
         // What is written meanwhile would be in the image or not. A driver that is killed here leaves it to `recover`.
-        let frozen = core.cgroups.freeze(id);
+        let frozen = core.cgroups.freeze(container.cgroup());
         frozen.map_err(|error| DriverError::internal(format!("container {id} cannot be frozen: {error}")))?;
     }
     let of = container.clone();
@@ -120,7 +120,7 @@ async fn snapshot(core: &Arc<Core>, container: &Container, reference: String) ->
     })
     .await;
     if freezes {
-        let thawed = core.cgroups.thaw(id);
+        let thawed = core.cgroups.thaw(container.cgroup());
         thawed.map_err(|error| DriverError::internal(format!("container {id} cannot be thawed: {error}")))?;
     }
     let image = made?;

@@ -9,13 +9,27 @@ use driver_types::{
 };
 use serde::{Deserialize, Serialize};
 
-/// One line of a journal. Times are epoch milliseconds, runs count from 0. The shim writes `started`, `oom` and `exited`
+/// One line of a journal. Times are epoch milliseconds, runs count from 0. The shim writes `forked`, `started`, `oom` and `exited`
 /// (`driver_local_shim::record`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Record {
     /// A run is about to begin; cgroups of it may exist from here on.
-    Starting { run: u32, at: u64 },
+    Starting {
+        run: u32,
+        /// Their name, where it is not the container's id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cgroup: Option<String>,
+        at: u64,
+    },
+    /// The run has a first process, whose program is about to begin. Only of a container without cgroups: others tell which
+    /// processes they have.
+    Forked {
+        run: u32,
+        init_pid: i32,
+        init_start_time: u64,
+        boot_id: String,
+    },
     /// The main process has been executed.
     Started {
         run: u32,
@@ -73,8 +87,12 @@ pub(crate) struct Story {
     pub(crate) next_run: u32,
     /// A run that was announced and neither began nor failed: its driver was killed, or is at it.
     pub(crate) starting: Option<u32>,
-    /// Whether cgroups of a run may be there.
+    /// Whether cgroups or processes of a run may be there.
     pub(crate) has_cgroups: bool,
+    /// The first process of the run that was announced, where nothing else would lead to it.
+    pub(crate) forked: Option<Init>,
+    /// Their name, where it is not the container's id.
+    pub(crate) cgroup: Option<String>,
     /// The address and the ports of the host of a run, by its number.
     pub(crate) network: Option<(u32, NetworkAddress, Vec<PublishedPort>)>,
     /// The limits, where they were changed.
@@ -83,13 +101,20 @@ pub(crate) struct Story {
     pub(crate) removing: bool,
 }
 
+/// The first process of a run, in the driver's pid namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Init {
+    pub(crate) pid: i32,
+    pub(crate) start_time: u64,
+    /// The boot of the machine in which these numbers mean something.
+    pub(crate) boot_id: String,
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
     pub(crate) number: u32,
-    pub(crate) init_pid: i32,
-    pub(crate) init_start_time: u64,
-    pub(crate) boot_id: String,
+    pub(crate) init: Init,
     pub(crate) started_at: u64,
     pub(crate) paused: bool,
     pub(crate) stopping: bool,
@@ -119,9 +144,25 @@ impl Story {
     /// Adds a record. One of a run that is not the last changes nothing: its writer was late.
     pub(crate) fn add(&mut self, record: &Record) {
         match record {
-            Record::Starting { run, .. } => {
+            Record::Starting { run, cgroup, .. } => {
                 self.starting = Some(*run);
+                self.forked = None;
                 self.has_cgroups = true;
+                self.cgroup.clone_from(cgroup);
+            }
+            Record::Forked {
+                run,
+                init_pid,
+                init_start_time,
+                boot_id,
+            } => {
+                if self.starting == Some(*run) {
+                    self.forked = Some(Init {
+                        pid: *init_pid,
+                        start_time: *init_start_time,
+                        boot_id: boot_id.clone(),
+                    });
+                }
             }
             Record::Started {
                 run,
@@ -133,12 +174,15 @@ impl Story {
                 // Two runs never begin in the same millisecond.
                 let before = self.run.as_ref().map_or(0, |run| run.started_at + 1);
                 self.starting = None;
+                self.forked = None;
                 self.next_run = run + 1;
                 self.run = Some(Run {
                     number: *run,
-                    init_pid: *init_pid,
-                    init_start_time: *init_start_time,
-                    boot_id: boot_id.clone(),
+                    init: Init {
+                        pid: *init_pid,
+                        start_time: *init_start_time,
+                        boot_id: boot_id.clone(),
+                    },
                     started_at: (*at).max(before),
                     paused: false,
                     stopping: false,
@@ -154,6 +198,7 @@ impl Story {
             Record::StartFailed { run, .. } => {
                 if self.starting == Some(*run) {
                     self.starting = None;
+                    self.forked = None;
                 }
             }
             Record::Paused { run, .. } => self.on(*run, |run| run.paused = true),
@@ -256,6 +301,11 @@ mod tests {
 
     use super::*;
 
+    fn starts(run: u32, at: u64) -> Record {
+        let cgroup = None;
+        Record::Starting { run, cgroup, at }
+    }
+
     fn story(lines: &[String]) -> Story {
         let mut story = Story::default();
         let (records, _) = parse(lines.concat().as_bytes());
@@ -273,12 +323,12 @@ mod tests {
     }
 
     fn starting(run: u32) -> String {
-        line(&Record::Starting { run, at: 999 }) + &started(run)
+        line(&starts(run, 999)) + &started(run)
     }
 
     #[rstest]
     #[case(&[], ContainerStatus::Created)]
-    #[case(&[line(&Record::Starting { run: 0, at: 1 })], ContainerStatus::Created)]
+    #[case(&[line(&starts(0, 1))], ContainerStatus::Created)]
     #[case(&[started(0)], ContainerStatus::Running)]
     #[case(&[started(0), line(&Record::Paused { run: 0, at: 1 })], ContainerStatus::Paused)]
     #[case(&[started(0), record::exited(0, 3, None, false, true, 2)], ContainerStatus::Exited)]
@@ -304,17 +354,44 @@ mod tests {
         assert_eq!(run.exit.map(|exit| exit.reason), Some(expected));
     }
 
+    /// Only as long as nothing else leads to it.
+    #[rstest]
+    #[case(&[line(&starts(0, 1)), record::forked(0, 77, 1234, "boot")], Some(77))]
+    #[case(&[line(&starts(1, 1)), record::forked(0, 77, 1234, "boot")], None)]
+    #[case(&[line(&starts(0, 1)), record::forked(0, 77, 1234, "boot"), started(0)], None)]
+    #[case(&[line(&starts(0, 1)), record::forked(0, 77, 1234, "boot"), line(&Record::StartFailed { run: 0, at: 2 })], None)]
+    #[case(&[line(&starts(0, 1)), record::forked(0, 77, 1234, "boot"), line(&starts(0, 3))], None)]
+    fn forked(#[case] lines: &[String], #[case] pid: Option<i32>) {
+        let forked = story(lines).forked;
+        assert_eq!(forked.as_ref().map(|init| init.pid), pid);
+        assert!(forked.is_none_or(|init| (init.start_time, init.boot_id.as_str()) == (1234, "boot")));
+    }
+
     #[rstest]
     #[case(&[], false)]
-    #[case(&[line(&Record::Starting { run: 0, at: 1 })], true)]
-    #[case(&[line(&Record::Starting { run: 0, at: 1 }), line(&Record::StartFailed { run: 0, at: 2 })], true)]
+    #[case(&[line(&starts(0, 1))], true)]
+    #[case(&[line(&starts(0, 1)), line(&Record::StartFailed { run: 0, at: 2 })], true)]
     #[case(&[starting(0), record::exited(0, 0, None, false, true, 2)], false)]
     #[case(&[starting(0), record::exited(0, 0, None, false, false, 2)], true)]
     #[case(&[starting(0), record::lost(0, 2)], true)]
-    #[case(&[starting(0), record::exited(0, 0, None, false, true, 2), line(&Record::Starting { run: 1, at: 3 })], true)]
+    #[case(&[starting(0), record::exited(0, 0, None, false, true, 2), line(&starts(1, 3))], true)]
     #[case(&[starting(0), record::lost(0, 2), starting(1), record::exited(0, 0, None, false, true, 2)], true)]
     fn cgroups(#[case] lines: &[String], #[case] expected: bool) {
         assert_eq!(story(lines).has_cgroups, expected);
+    }
+
+    #[test]
+    fn the_name_of_cgroups_is_that_of_the_last_run() {
+        let cgroup = Some("prepared".to_owned());
+        let named = Record::Starting {
+            run: 0,
+            cgroup: cgroup.clone(),
+            at: 1,
+        };
+        let lines = [line(&named), started(0), record::lost(0, 2)];
+        assert_eq!(story(&lines).cgroup, cgroup);
+        let again = [&lines[..], &[starting(1)]].concat();
+        assert_eq!(story(&again).cgroup, None);
     }
 
     #[test]

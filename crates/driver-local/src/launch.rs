@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use driver_exec_guard::client;
 use driver_local_shim::{
-    AdoptTask, Cgroup, ExecTarget, ExecTask, Identity, LogPolicy, Mount, MountSource, NetworkNamespace,
-    Process, Rights, Root, RunTask, Sandbox, Writable,
+    AdoptTask, ExecTarget, ExecTask, Identity, LogPolicy, Mount, MountSource, NetworkNamespace, Process,
+    Rights, Root, RunTask, Sandbox, Writable,
 };
 use driver_types::{ContainerConfig, Env, ExecSpec, MountType, ResourceLimits, Result, SeccompProfile};
 
@@ -27,7 +27,6 @@ pub(crate) fn run_task(
     core: &Core,
     container: &Container,
     run: u32,
-    cgroups: Vec<Cgroup>,
     network: Option<NetworkNamespace>,
 ) -> RunTask {
     let Container { spec, dir, .. } = container;
@@ -40,7 +39,7 @@ pub(crate) fn run_task(
             network: network.unwrap_or_else(|| network_namespace(&spec.config)),
             ..sandbox(core, container)
         },
-        cgroups,
+        cgroups: core.cgroups.of(container.cgroup()),
         process: Process {
             argv: argv(spec),
             env: environment(spec, &Env::default(), config.tty),
@@ -60,9 +59,9 @@ pub(crate) fn adopt_task(core: &Core, container: &Container, run: &Run) -> Adopt
     AdoptTask {
         directory: text(container.dir.path()),
         run: run.number,
-        init_pid: run.init_pid,
-        init_start_time: run.init_start_time,
-        cgroups: core.cgroups.of(container.id()),
+        init_pid: run.init.pid,
+        init_start_time: run.init.start_time,
+        cgroups: core.cgroups.of(container.cgroup()),
         tty: container.spec.config.tty,
         log: log_policy(core),
     }
@@ -84,10 +83,10 @@ pub(crate) fn exec_task(core: &Core, container: &Container, exec: &ExecSpec) -> 
     let run = container.running()?;
     Ok(ExecTask {
         target: ExecTarget {
-            init_pid: run.init_pid,
-            init_start_time: run.init_start_time,
+            init_pid: run.init.pid,
+            init_start_time: run.init.start_time,
             user_namespace: core.rootless.is_some(),
-            cgroups: core.cgroups.of(container.id()),
+            cgroups: core.cgroups.of(container.cgroup()),
         },
         process: exec_process(&container.spec, exec),
         guard_arguments: client::arguments(exec),

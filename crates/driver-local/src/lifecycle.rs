@@ -40,12 +40,19 @@ pub(crate) async fn start_container(core: &Arc<Core>, id: &str) -> Result<()> {
 }
 
 async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
-    let container = &turn.container;
-    let id = container.id();
-    let run = container.story.next_run;
-    core.containers
-        .record(container, &Record::Starting { run, at: now_ms() })?;
-    let failed = match launch(core, container, run).await {
+    let before = &turn.container;
+    clean_before(core, before).await?;
+    let (id, run) = (before.id(), before.story.next_run);
+    let waiting = core.shim.take_prepared();
+    let starting = Record::Starting {
+        run,
+        cgroup: waiting
+            .as_ref()
+            .and_then(|waiting| core.cgroups.final_name(waiting.cgroups.as_ref()?)),
+        at: now_ms(),
+    };
+    let container = &core.containers.record(before, &starting)?;
+    let failed = match launch(core, container, run, waiting).await {
         Ok(shim) => {
             lost::watch(core, id, run, shim);
             return begun(core, id);
@@ -55,13 +62,29 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
         Err(error) => error,
     };
     let (cleaning, left) = (Arc::clone(core), container.clone());
-    let cleaned = blocking(move || clean(&cleaning, &left)).await;
+    // As the shim has left it.
+    let look = move || {
+        cleaning
+            .containers
+            .find(left.id())
+            .and_then(|now| clean(&cleaning, &now))
+    };
+    let cleaned = blocking(look).await;
     core.containers
         .record(container, &Record::StartFailed { run, at: now_ms() })?;
     Err(match cleaned {
         Ok(()) => failed,
         Err(error) => failed.with_cleanup(error),
     })
+}
+
+/// Takes away what is left of the run before. Once the next one is announced nobody would look for it any more.
+async fn clean_before(core: &Arc<Core>, container: &Container) -> Result<()> {
+    if !container.story.has_cgroups {
+        return Ok(());
+    }
+    let (core, container) = (Arc::clone(core), container.clone());
+    blocking(move || clean(&core, &container)).await
 }
 
 /// What follows a start.
@@ -72,11 +95,28 @@ fn begun(core: &Arc<Core>, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what a run had in the kernel beside its processes. Blocks; can be repeated.
+/// Takes away what a run had in the kernel beside the processes of one that has begun. Blocks; can be repeated.
 pub(crate) fn clean(core: &Core, container: &Container) -> Result<()> {
+    end_forked(container)?;
     leave(core, container)
-        .and_then(|()| core.cgroups.remove(container.id()))
+        .and_then(|()| core.cgroups.remove(container.cgroup()))
         .map_err(|error| stays(container, &error))
+}
+
+/// Ends the processes of a run whose shim was killed before it could tell that the run has begun.
+fn end_forked(container: &Container) -> Result<()> {
+    let Some(init) = &container.story.forked else {
+        return Ok(());
+    };
+    let stays = |reason: &str| {
+        let id = container.id();
+        DriverError::internal(format!("process {} of container {id} stays: {reason}", init.pid))
+    };
+    process::signal(init, Signal::KILL).map_err(|error| stays(&error.to_string()))?;
+    match process::ends_within(init, GONE_LIMIT) {
+        true => Ok(()),
+        false => Err(stays("it does not end")),
+    }
 }
 
 fn stays(container: &Container, error: &io::Error) -> DriverError {
@@ -97,8 +137,13 @@ async fn make_ready(core: &Core, container: &Container) -> Result<Option<Members
     .await
 }
 
-/// Begins a run, and returns its shim.
-async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProcess> {
+/// Begins a run, and returns its shim: the one that waits for a run, if that takes it.
+async fn launch(
+    core: &Core,
+    container: &Container,
+    run: u32,
+    mut waiting: Option<ShimProcess>,
+) -> Result<ShimProcess> {
     let id = container.id();
     let limits = container.story.limits.unwrap_or(container.spec.config.resources);
     // The namespace lives by this until it has a process.
@@ -113,11 +158,12 @@ async fn launch(core: &Core, container: &Container, run: u32) -> Result<ShimProc
         core.containers.record(container, &record)?;
     }
     let network = member.as_ref().map(Membership::namespace);
-    let task = launch::run_task(core, container, run, core.cgroups.of(id), network);
-    let spawned = core.shim.run(task).await;
+    let task = launch::run_task(core, container, run, network);
+    let prepared = waiting.as_mut().and_then(|waiting| waiting.cgroups.take());
+    let spawned = core.shim.run(waiting, task).await;
     let mut process = spawned.map_err(|error| shim::lost(&error))?;
     // While the shim makes the root, on another processor if there is one.
-    let (cgroups, prepared, of) = (core.cgroups.clone(), process.cgroups.take(), id.to_owned());
+    let (cgroups, of) = (core.cgroups.clone(), id.to_owned());
     let made = blocking(move || {
         let taken = cgroups
             .create_of(prepared.as_ref(), &of, &limits)
@@ -247,7 +293,7 @@ fn send(container: &Container, signal: Signal) -> Result<bool> {
     let Some(run) = container.live() else {
         return Ok(false);
     };
-    process::signal(run, signal).map_err(|error| {
+    process::signal(&run.init, signal).map_err(|error| {
         DriverError::container_stop(container.id(), format!("{signal} cannot be sent: {error}"))
     })
 }
@@ -256,7 +302,7 @@ fn thaw(core: &Core, container: &Container) -> Result<()> {
     let Some(run) = container.live().filter(|run| run.paused) else {
         return Ok(());
     };
-    match core.cgroups.thaw(container.id()) {
+    match core.cgroups.thaw(container.cgroup()) {
         Ok(()) => {}
         // It ended meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -380,7 +426,7 @@ pub(crate) async fn pause_container(core: &Arc<Core>, id: &str) -> Result<()> {
             return Ok(());
         }
         let run = container.running()?.number;
-        if let Err(error) = core.cgroups.freeze(container.id()) {
+        if let Err(error) = core.cgroups.freeze(container.cgroup()) {
             // It may have ended meanwhile.
             core.containers.find(container.id())?.check(Action::Pause)?;
             return Err(refused(container, "frozen", &error));

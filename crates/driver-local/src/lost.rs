@@ -225,7 +225,7 @@ fn is_about_to_write(container: &Container) -> bool {
     let begins = container.story.starting.is_some();
     let ends = || {
         let unfinished = container.unfinished();
-        unfinished.is_some_and(|run| container.dir.has_exit() || process::has_ended(run))
+        unfinished.is_some_and(|run| container.dir.has_exit() || process::has_ended(&run.init))
     };
     (begins || ends()) && container.dir.has_shim()
 }
@@ -244,7 +244,7 @@ async fn adopt_now(core: &Arc<Core>, id: &str) -> Result<Adoption> {
         if container.dir.has_shim() {
             return Ok(Adoption::Others);
         }
-        if run.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
+        if run.init.boot_id != process::boot_id() || container.status() == ContainerStatus::Removing {
             return Ok(Adoption::Impossible);
         }
         let task = Task::Adopt(Box::new(launch::adopt_task(core, &container, run)));
@@ -285,15 +285,13 @@ pub(crate) fn end(core: &Core, id: &str) -> Result<()> {
     let Some(run) = container.unfinished().filter(|_| !container.dir.has_shim()) else {
         return Ok(());
     };
-    if run.boot_id == process::boot_id() {
-        let killed = process::signal(run, Signal::KILL).map_err(|error| {
-            DriverError::internal(format!(
-                "container {id} has no shim and cannot be killed: {error}"
-            ))
-        })?;
-        if killed {
-            tracing::warn!(container = id, "its shim is gone; its processes were killed");
-        }
+    let killed = process::signal(&run.init, Signal::KILL).map_err(|error| {
+        DriverError::internal(format!(
+            "container {id} has no shim and cannot be killed: {error}"
+        ))
+    })?;
+    if killed {
+        tracing::warn!(container = id, "its shim is gone; its processes were killed");
     }
     let lost = Record::Lost {
         run: run.number,

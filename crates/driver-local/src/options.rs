@@ -20,7 +20,7 @@ pub struct LocalOptions {
     pub log_file_bytes: u64,
     /// How many log files of a container are kept; the oldest is deleted. At least 1.
     pub log_files: u32,
-    /// How many processes wait, with namespaces made, to become containers (not with cgroup v2); as many wait for an exec. They
+    /// How many processes wait, with namespaces made, to become containers (as root); as many wait for an exec. They
     /// are made after a start or an exec, once fewer than half of the processors start something, end with the driver, and make
     /// the next one faster. 0: none.
     pub prepared: usize,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use driver_local_shim::{ExecTask, JoinTask};
 use tokio::runtime::Handle;
 
-use crate::cgroups::Cgroups;
 use crate::core::Core;
 use crate::shim::Waiting;
 
@@ -97,12 +96,8 @@ impl Drop for Start<'_> {
 /// Makes ready for the next start, in a moment.
 fn prepare(core: &Arc<Core>) {
     let any = core.options.prepared;
-    // With version 2, or without root, the shim would not use them.
-    let runs = match core.cgroups {
-        Cgroups::V2(_) => 0,
-        _ if core.rootless.is_some() => 0,
-        _ => any,
-    };
+    // Without root the shim would not use them.
+    let runs = if core.rootless.is_some() { 0 } else { any };
     let wanted = Waiting { runs, any };
     // Where it is dropped with the runtime there is no next start.
     let Ok(runtime) = Handle::try_current() else {

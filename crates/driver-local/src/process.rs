@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use driver_local_shim::{SOCKET, start_time};
 use driver_types::Signal;
@@ -14,21 +15,27 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal as KernelSignal, pidfd_open, pidfd_send_signal};
 
-use crate::journal::Run;
+use crate::journal::Init;
 
 /// A descriptor of the process, if it is still the same one.
-pub(crate) fn open(run: &Run) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(run.init_pid)?;
+pub(crate) fn open(init: &Init) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(init.pid).filter(|_| init.boot_id == boot_id())?;
     let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // After the descriptor was opened the number cannot be given to another process unnoticed.
-    (start_time(run.init_pid).ok()? == run.init_start_time).then_some(descriptor)
+    (start_time(init.pid).ok()? == init.start_time).then_some(descriptor)
 }
 
 /// Whether it has ended, and with it all processes of its pid namespace.
-pub(crate) fn has_ended(run: &Run) -> bool {
-    let Some(process) = open(run) else { return true };
-    let now = Timespec::default();
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+pub(crate) fn has_ended(init: &Init) -> bool {
+    ends_within(init, Duration::ZERO)
+}
+
+/// Likewise, or does so in this time. Blocks until then.
+pub(crate) fn ends_within(init: &Init, limit: Duration) -> bool {
+    let Some(process) = open(init) else { return true };
+    let limit = Timespec::try_from(limit).ok();
+    let ready = || poll(&mut [PollFd::new(&process, PollFlags::IN)], limit.as_ref());
+    rustix::io::retry_on_intr(ready).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends a signal. Whether the process was still there.
@@ -36,8 +43,8 @@ pub(crate) fn has_ended(run: &Run) -> bool {
 /// # Errors
 ///
 /// Those of the kernel.
-pub(crate) fn signal(run: &Run, signal: Signal) -> Result<bool, Errno> {
-    let Some(process) = open(run) else {
+pub(crate) fn signal(init: &Init, signal: Signal) -> Result<bool, Errno> {
+    let Some(process) = open(init) else {
         return Ok(false);
     };
     let signal = KernelSignal::from_named_raw(signal.number()).ok_or(Errno::INVAL)?;

@@ -127,8 +127,8 @@ fn agree_with_freezer(core: &Core, container: &Container) -> Result<()> {
     };
     let id = container.id();
     let agreed = match run.paused {
-        true => core.cgroups.freeze(id),
-        false => core.cgroups.thaw(id),
+        true => core.cgroups.freeze(container.cgroup()),
+        false => core.cgroups.thaw(container.cgroup()),
     };
     match agreed {
         Ok(()) => Ok(()),

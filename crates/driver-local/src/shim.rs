@@ -147,7 +147,9 @@ impl Shim {
     ///
     /// The process or the socket could not be made, or the shim died before it took its task.
     pub(crate) async fn spawn(&self, task: &Task) -> io::Result<ShimProcess> {
-        if let Some(process) = give_one_of(&self.spare, task).await {
+        if let Some(mut process) = next_of(&self.spare)
+            && process.give(task).await.is_ok()
+        {
             return Ok(process);
         }
         let mut process = self.fork().await?;
@@ -155,17 +157,24 @@ impl Shim {
         Ok(process)
     }
 
-    /// Starts the shim of a run; one that was prepared, if there is one.
+    /// One that waits for a run, if there is one.
+    pub(crate) fn take_prepared(&self) -> Option<ShimProcess> {
+        next_of(&self.prepared)
+    }
+
+    /// Starts the shim of a run: the one that waits, if it takes the task.
     ///
     /// # Errors
     ///
     /// As [`spawn`](Self::spawn).
-    pub(crate) async fn run(&self, task: RunTask) -> io::Result<ShimProcess> {
+    pub(crate) async fn run(&self, waiting: Option<ShimProcess>, task: RunTask) -> io::Result<ShimProcess> {
         let task = Task::Run(Box::new(task));
-        match give_one_of(&self.prepared, &task).await {
-            Some(process) => Ok(process),
-            None => self.spawn(&task).await,
+        if let Some(mut process) = waiting
+            && process.give(&task).await.is_ok()
+        {
+            return Ok(process);
         }
+        self.spawn(&task).await
     }
 
     /// Starts the shim of an exec; one that has joined the container, if there is one that can serve it.
@@ -344,16 +353,10 @@ fn execute(program: &File) -> io::Result<(Child, StdUnixStream)> {
     Ok((child, ours))
 }
 
-/// Gives a task to one that waits, if there is one.
-async fn give_one_of(waiting: &Mutex<Vec<ShimProcess>>, task: &Task) -> Option<ShimProcess> {
+/// One that waits. One that was killed meanwhile has closed its end.
+fn next_of(waiting: &Mutex<Vec<ShimProcess>>) -> Option<ShimProcess> {
     let next = || lock(waiting).pop();
-    while let Some(mut process) = next() {
-        // One that was killed meanwhile has closed its end.
-        if process.waits() && process.give(task).await.is_ok() {
-            return Some(process);
-        }
-    }
-    None
+    std::iter::from_fn(next).find(ShimProcess::waits)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

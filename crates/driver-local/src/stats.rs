@@ -22,10 +22,10 @@ pub(crate) fn container_stats(core: &Core, id: &str) -> Result<ContainerStats> {
     let Some(run) = container.live() else {
         return Err(ended(container.status()));
     };
-    let read = core.cgroups.stats(id);
+    let read = core.cgroups.stats(container.cgroup());
     let has_network = container.spec.config.network != ContainerConfig::NETWORK_NONE;
     let network = has_network
-        .then(|| core.cgroups.network_stats(run.init_pid))
+        .then(|| core.cgroups.network_stats(run.init.pid))
         .flatten();
     match read {
         Ok(stats) => Ok(ContainerStats {

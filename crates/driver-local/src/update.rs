@@ -29,7 +29,7 @@ pub(crate) async fn update_resources(core: &Arc<Core>, id: &str, limits: &Resour
         };
         resize(limits).await?;
         if container.live().is_some()
-            && let Err(error) = core.cgroups.update(container.id(), &now, &limits)
+            && let Err(error) = core.cgroups.update(container.cgroup(), &now, &limits)
         {
             resize(now).await?;
             return Err(error);

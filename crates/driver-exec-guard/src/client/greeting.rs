@@ -56,6 +56,9 @@ pub enum Refusal {
 
 /// Waits until the guard has started its program. A missing program is started all the same: it ends with 127.
 ///
+/// A guard that is killed after its first word may have started it or not: that is a session too, which ends at once. An
+/// error would say that nothing ran.
+///
 /// # Errors
 ///
 /// See [`Refusal`]. The connection may be read on to learn what speaks instead.
@@ -63,11 +66,13 @@ pub async fn greet<C: AsyncRead + Unpin>(connection: &mut C) -> Result<Decoder, 
     let mut decoder = Decoder::default();
     let mut hello = false;
     loop {
-        match next(connection, &mut decoder).await? {
-            Report::Hello(VERSION) if !hello => hello = true,
-            Report::Started if hello => return Ok(decoder),
-            Report::StartFailed(message) if hello => return Err(Refusal::StartFailed(message)),
-            _ => return Err(Refusal::OtherVersion),
+        match next(connection, &mut decoder).await {
+            Ok(Report::Hello(VERSION)) if !hello => hello = true,
+            Ok(Report::Started) if hello => return Ok(decoder),
+            Ok(Report::StartFailed(message)) if hello => return Err(Refusal::StartFailed(message)),
+            Ok(_) => return Err(Refusal::OtherVersion),
+            Err(Refusal::NoGuard { said, ended: true }) if hello && said.is_empty() => return Ok(decoder),
+            Err(refusal) => return Err(refusal),
         }
     }
 }

@@ -253,6 +253,23 @@ async fn collected_output_is_capped_each() {
     assert_eq!((result.stdout_truncated, result.stderr_truncated), (true, false));
 }
 
+/// The program may have run.
+#[tokio::test]
+async fn a_guard_that_is_killed_after_its_first_word_is_a_session_that_ends() {
+    let (mut peer, mut ours) = connect();
+    peer.say(&[Report::Hello(VERSION)]).await;
+    drop(peer);
+    let decoder = greet(&mut ours).await.unwrap();
+    let (session, spec) = (Session::new(ours, decoder), spec());
+    let last_word = async |cause: Option<std::io::Error>| {
+        assert!(cause.is_none());
+        Ok(killed())
+    };
+    let handle = serve(session, "box", &spec, last_word).await;
+    let result = collect(handle, &spec, Instant::now()).await.unwrap();
+    assert_eq!((result.exit_code, result.timed_out), (137, false));
+}
+
 #[tokio::test]
 async fn refusals() {
     let refusal = async |bytes: Vec<u8>| {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use driver_local_shim::{Cgroup, NetworkNamespace, RunCgroups, RunTask, Stage};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::Pid;
 
 use crate::cgroups::Joinable;
 use crate::container::{Equipment, First, namespace_flags};
@@ -46,6 +47,14 @@ impl FirstProcess {
             made: None,
         };
         Forked::of(first).map(Self::Forked)
+    }
+
+    /// Its number, if it is there and waits for its equipment.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Prepared(process) | Self::Forked(process) => Some(process.pid()),
+            Self::ToFork { .. } => None,
+        }
     }
 
     /// Whether it is in the container's cgroups already.

@@ -11,6 +11,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,8 +38,12 @@ pub(crate) struct Forked {
 type Counts = (u8, Option<u8>);
 
 impl Forked {
-    /// Forks a process, which is `begin` with its end of the socket.
-    pub(crate) fn make(namespaces: i32, begin: impl FnOnce(OwnedFd)) -> Result<Self> {
+    /// Forks a process into a cgroup of version 2, if one is given, which is `begin` with its end of the socket.
+    pub(crate) fn make(
+        namespaces: i32,
+        cgroup: Option<BorrowedFd<'_>>,
+        begin: impl FnOnce(OwnedFd),
+    ) -> Result<Self> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -46,7 +51,7 @@ impl Forked {
             None,
         )
         .at(Stage::Prepare, || "a socket")?;
-        match sys::fork(namespaces, None).at(Stage::Namespaces, || "the container's namespaces")? {
+        match sys::fork(namespaces, cgroup).at(Stage::Namespaces, || "the container's namespaces")? {
             Fork::Child => {
                 begin(theirs);
                 sys::end(1)
@@ -61,10 +66,14 @@ impl Forked {
     /// Forks one that makes this container.
     pub(crate) fn of(first: First<'_>) -> Result<Self> {
         let namespaces = namespace_flags(&first.task.sandbox).bits();
-        Self::make(namespaces, |shim| {
+        Self::make(namespaces, None, |shim| {
             let closed = first.close_all_but(&[shim.as_fd()]);
             first.run(|| closed.and_then(|()| receive_equipment(&shim)))
         })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid
     }
 
     /// Lets it start the program.

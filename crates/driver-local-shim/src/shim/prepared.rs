@@ -24,22 +24,29 @@ const MOST_MOUNTS: usize = MOST - 3;
 pub(crate) struct Prepared {
     process: Forked,
     shm_bytes: u64,
+    cgroups: Vec<Cgroup>,
 }
 
 /// What begins a container, with the status socket and perhaps a network: the task, and whether there is a network.
 type Beginning<Task> = (Task, bool);
 
 impl Prepared {
-    /// Forks the process, which joins these cgroups of version 1.
+    /// Forks the process, which is in these cgroups from the beginning (version 2) or the end (version 1) of what it makes.
     pub(crate) fn make(shm_bytes: u64, cgroups: &[Cgroup]) -> Result<Self> {
-        let cgroups = Joinable::open(cgroups)?;
+        let joinable = Joinable::open(cgroups)?;
         let flags = CloneFlags::CLONE_NEWPID
             | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET;
-        let process = Forked::make(flags.bits(), |shim| wait(&shim, shm_bytes, cgroups))?;
-        Ok(Self { process, shm_bytes })
+        let process = Forked::make(flags.bits(), joinable.directory(), |shim| {
+            wait(&shim, shm_bytes, &joinable);
+        })?;
+        Ok(Self {
+            process,
+            shm_bytes,
+            cgroups: cgroups.to_vec(),
+        })
     }
 
     /// Lets the process make the container, if this is of use for it and ready. With version 2 a process must be made in its
@@ -50,7 +57,7 @@ impl Prepared {
         status: &Starting,
         network: Option<&OwnedFd>,
     ) -> Option<Forked> {
-        let moves = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_));
+        let moves = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_)) && !self.cgroups.contains(cgroup);
         let sandbox = &task.sandbox;
         let fits = sandbox.network != NetworkNamespace::Host
             && sandbox.user.is_none()
@@ -72,7 +79,7 @@ impl Prepared {
 
 /// The process's side. Comes back where nobody has a use for this process, or where it cannot be of use: what fails here is
 /// made for the run by another, and fails there with its reason.
-fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: Joinable) {
+fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: &Joinable) {
     let Ok(skeleton) = make_ahead(shim, shm_bytes, cgroups) else {
         return;
     };
@@ -95,14 +102,14 @@ fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: Joinable) {
     first.run(|| receive_equipment(shim))
 }
 
-fn make_ahead(shim: &OwnedFd, shm_bytes: u64, cgroups: Joinable) -> Result<Skeleton> {
+fn make_ahead(shim: &OwnedFd, shm_bytes: u64, cgroups: &Joinable) -> Result<Skeleton> {
     let mut kept = vec![shim.as_fd()];
     kept.extend(cgroups.files.iter().map(AsFd::as_fd));
     sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")?;
     loopback::up().at(Stage::Namespaces, || "loopback interface")?;
     leave_keyring()?;
     let skeleton = Skeleton::enter(shm_bytes)?;
-    // The last: the container is not charged for what was made ahead.
+    // The last: with version 1 the container is not charged for what was made ahead.
     cgroups.enter()?;
     Ok(skeleton)
 }

@@ -10,7 +10,7 @@ use driver_local_shim::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
 
 use crate::cgroups::Joinable;
 use crate::clock::{now_ms, start_time};
@@ -152,6 +152,9 @@ fn make(
         held,
         exit: their_exit,
     };
+    if let Some(pid) = first.pid() {
+        announce(task, directory, pid)?;
+    }
     let child = first.equip(task, equipment, &watching)?;
     // Only now: the container is not spared.
     spare_from_oom();
@@ -160,6 +163,7 @@ fn make(
             NetworkNamespace::Helper(helper) => Helper::begin(helper, &child, directory)?.await_ready(driver),
             _ => Ok(()),
         })?;
+        announce(task, directory, child.pid)?;
         watching.give_leave()?;
     }
     if let Some(terminal) = await_program(&watching, driver)? {
@@ -178,11 +182,26 @@ fn make(
     Ok((begun, streams, server, log))
 }
 
+/// Writes down a first process before its program can begin: where this process is killed before it can tell that it has begun,
+/// nobody would find it. Cgroups tell of it as well.
+fn announce(task: &RunTask, directory: &Directory, pid: Pid) -> Result<()> {
+    if !task.cgroups.is_empty() {
+        return Ok(());
+    }
+    let start_time = start_time(pid).at(Stage::Namespaces, || "the container's first process")?;
+    let pid = pid.as_raw_nonzero().get();
+    let record = record::forked(task.run, pid, start_time, &task.boot_id);
+    directory.append(&record).at(Stage::Prepare, || "the journal")
+}
+
 /// Where an init writes how the main process ended, and where that is read. In a user namespace processes of the container can
-/// reach what init has open: there it is no file of the host's disk.
+/// reach what init has open: there it is no file of the host's disk, but a FIFO, with which init stays until somebody has
+/// read it.
 fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, OwnedFd)> {
     if task.sandbox.user.is_some() {
-        return pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe");
+        directory.make_fifo(EXIT)?;
+        let open = || directory.open_fifo(EXIT, OFlags::RDWR | OFlags::NONBLOCK);
+        return Ok((open()?, open()?));
     }
     directory.remove(EXIT);
     let theirs = directory.open_file(EXIT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;

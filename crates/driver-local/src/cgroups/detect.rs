@@ -146,7 +146,7 @@ fn writable(point: &Path) -> Option<PathBuf> {
     writable.then_some(own)
 }
 
-/// Removes the probe, and what killed processes have left. Another driver does not mind: its probe is needed no more once it
+/// Removes the probe, and what killed processes have left: a group with processes stays. Another driver does not mind: its probe is needed no more once it
 /// was made, and a process is in its prepared groups by now.
 fn remove_left(own: &Path) {
     let is_old = |path: &Path| {
@@ -201,6 +201,7 @@ fn unified(hierarchy: &Hierarchy, own: Option<&str>, controllers: &[&'static str
             Err(_) => prepared,
         };
     }
+    let prepared = prepared.inspect(|v2| remove_left(v2.own()));
     prepared.map_err(|error| {
         format!(
             "cgroup v2 is not delegated to this process ({error}); run as root (in a container: a privileged one), as a systemd \
@@ -268,7 +269,7 @@ mod tests {
         let left = fs::read_dir(own).expect("a directory").flatten();
         let mut names: Vec<_> = left.map(|entry| entry.file_name()).collect();
         names.sort();
-        assert_eq!(names, [&format!("{PREPARED}new"), "container"]);
+        assert_eq!(names, ["container", &format!("{PREPARED}new")]);
     }
 
     #[test]

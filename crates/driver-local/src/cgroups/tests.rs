@@ -113,9 +113,11 @@ fn prepared_groups_become_a_containers_with_who_is_in_them() {
         eprintln!("skipped: {} prepares none", groups.cgroups.name());
         return;
     };
-    // Those of the test are in the way: then others are made, that is, these are used.
     let (cgroups, limits) = (groups.cgroups.clone(), groups.limits);
-    assert!(!cgroups.create_of(Some(&prepared), &groups.id, &limits).unwrap());
+    // Where they are to be renamed those of the test are in the way: then others are made, that is, these are used.
+    let renames = cgroups.final_name(&prepared).is_none();
+    let taken = cgroups.create_of(Some(&prepared), &groups.id, &limits);
+    assert_eq!(taken.unwrap(), !renames);
     cgroups.remove(&prepared.name).unwrap();
     cgroups.remove(&groups.id).unwrap();
 
@@ -123,7 +125,7 @@ fn prepared_groups_become_a_containers_with_who_is_in_them() {
     let id = std::mem::replace(&mut groups.id, prepared.name.clone());
     let mut shell = groups.shell("true");
     let taken = cgroups.create_of(Some(&prepared), &id, &limits);
-    groups.id = id;
+    groups.id = cgroups.final_name(&prepared).unwrap_or(id);
     assert!(taken.unwrap());
     let read = groups.stats();
     assert_eq!(read.memory.limit_bytes, Some(64 << 20));

@@ -40,6 +40,11 @@ impl V2 {
         Ok(Self { own, controllers })
     }
 
+    /// The directory of this driver.
+    pub(super) fn own(&self) -> &Path {
+        &self.own
+    }
+
     fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
@@ -79,10 +84,16 @@ impl V2 {
         vec![Cgroup::V2(self.directory(id).to_string_lossy().into_owned())]
     }
 
+    /// Makes a group for a container that is yet to come.
+    pub(super) fn prepare_one(&self, name: &str) -> io::Result<Vec<Cgroup>> {
+        files::make(&self.directory(name))?;
+        Ok(self.groups(name))
+    }
+
     pub(super) fn create(&self, id: &str, limits: &ResourceLimits) -> io::Result<Vec<Cgroup>> {
-        files::make(&self.directory(id))?;
+        let groups = self.prepare_one(id)?;
         self.limit(id, limits).map_err(|refused| refused.error)?;
-        Ok(self.groups(id))
+        Ok(groups)
     }
 
     /// Sets the limits.

@@ -109,7 +109,12 @@ pub(crate) async fn clean(driver: &LocalDriver) -> Result<()> {
     for volume in driver.list_volumes().await? {
         driver.remove_volume(&volume.id).await?;
     }
-    for network in driver.list_networks().await? {
+    let networks = match driver.list_networks().await {
+        // As without root.
+        Err(error) if error.code() == "UNSUPPORTED_OPERATION" => Vec::new(),
+        found => found?,
+    };
+    for network in networks {
         driver.remove_network(&network.id).await?;
     }
     for image in driver.list_images().await? {
@@ -121,7 +126,7 @@ pub(crate) async fn clean(driver: &LocalDriver) -> Result<()> {
     driver.shutdown(ShutdownMode::Leave).await
 }
 
-/// The ids that directories of containers bear, finished or not.
+/// The ids that directories of containers bear, finished or not, and what else cgroups of them are called.
 fn ids_of(state: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(state.join("containers"))
         .into_iter()
@@ -130,7 +135,16 @@ fn ids_of(state: &Path) -> Vec<String> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names
         .map(|name| name.trim_start_matches(".new-").to_owned())
+        .flat_map(|id| cgroups_of(state, id))
         .collect()
+}
+
+/// How cgroups of a container can be called: its id, and the prepared ones of version 2 that its runs began in.
+fn cgroups_of(state: &Path, id: String) -> Vec<String> {
+    let journal = journal(state, &id);
+    let named = journal.split("\"cgroup\":\"").skip(1);
+    let named = named.filter_map(|rest| rest.split('"').next()).map(str::to_owned);
+    named.chain([id]).collect()
 }
 
 impl Trial<'_> {
@@ -221,8 +235,8 @@ impl Trial<'_> {
             let found = ending::complaints(&self.driver, self.state, &now, workload).await?;
             found.iter().for_each(|what| self.complain(name, what));
         } else {
-            let ids = BTreeSet::from([now.id.clone()]);
-            for left in leftovers::stays(|| leftovers::cgroups(&ids)) {
+            let names = cgroups_of(self.state, now.id.clone()).into_iter().collect();
+            for left in leftovers::stays(|| leftovers::cgroups(&names)) {
                 self.complain(name, &format!("it does not run, and has {left}"));
             }
             self.log(&now, workload).await?;

@@ -41,7 +41,7 @@ pub(crate) fn paths(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Everything of a state directory outside of it, and of containers of these ids.
+/// Everything of a state directory outside of it, and cgroups of these names.
 pub(crate) fn in_kernel(state: &Path, ids: &BTreeSet<String>) -> Vec<String> {
     let mut found = mounts(state);
     found.extend(processes(state));
@@ -128,8 +128,8 @@ fn loops(state: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Directories of cgroups that bear an id.
-pub(crate) fn cgroups(ids: &BTreeSet<String>) -> Vec<String> {
+/// Directories of cgroups that bear one of these names.
+pub(crate) fn cgroups(names: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = open.pop() {
@@ -138,7 +138,9 @@ pub(crate) fn cgroups(ids: &BTreeSet<String>) -> Vec<String> {
                 continue;
             }
             match entry.file_name().to_str() {
-                Some(name) if ids.contains(name) => found.push(format!("cgroup {}", entry.path().display())),
+                Some(name) if names.contains(name) => {
+                    found.push(format!("cgroup {}", entry.path().display()))
+                }
                 _ => open.push(entry.path()),
             }
         }

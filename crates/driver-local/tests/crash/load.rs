@@ -12,7 +12,7 @@ use crate::Bench;
 use crate::app::Session;
 use crate::story::Story;
 use crate::tracer::{application, is_shim, listen};
-use crate::workload::Workload;
+use crate::workload::{Workload, has_limits};
 
 /// Lifecycles at the same time.
 const WORKERS: u64 = 4;
@@ -58,7 +58,7 @@ async fn used(session: &Session, rng: &mut Rng, workload: Workload, name: &str, 
     if rng.bool() {
         session.exec(name, id, rng.i32(0..100)).await;
     }
-    if rng.bool() {
+    if rng.bool() && has_limits() {
         session
             .step("pause", name, session.driver.pause_container(id))
             .await;

@@ -1,8 +1,9 @@
 //! What crashes leave behind, and what many lifecycles do: nothing.
 //!
 //! `points`: an application is killed before or after each system call that changes something, then its shims, then both; a new
-//! driver recovers. `kills`: the same at random moments under load. `soak`: many lifecycles, and many containers at once.
-//! As tests they are bounded samples; `cargo xtask crash` and `cargo xtask soak` run the whole. Root only.
+//! driver recovers. `kills`: the same at random moments under load; `kills_without_root` as the user nobody. `soak`: many
+//! lifecycles, and many containers at once. As tests they are bounded samples; `cargo xtask crash` and `cargo xtask soak` run the
+//! whole. All but `kills` need root.
 #![allow(
     clippy::unwrap_used,
     reason = "a harness without its preconditions cannot go on"
@@ -22,18 +23,27 @@ mod story;
 mod tracer;
 mod workload;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use driver_types::{CheckStatus, ContainerDriver, ImportOptions};
 
 use crate::judge::Judge;
 use crate::workload::{IMAGE, image, stream_of};
 
-/// A test: its name, and what is wrong.
-type Test = (&'static str, fn(&Bench) -> Vec<String>);
+/// A test: its name, and what gives what is wrong.
+type Test = (&'static str, fn() -> Vec<String>);
 
-const TESTS: [Test; 3] = [("points", points::run), ("kills", load::run), ("soak", soak::run)];
+const TESTS: [Test; 4] = [
+    ("points", || as_root(points::run)),
+    ("kills", || on_bench(load::run)),
+    ("kills_without_root", without_root),
+    ("soak", || as_root(soak::run)),
+];
+
+/// The user and the group `nobody`.
+const NOBODY: u32 = 65534;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -60,7 +70,7 @@ fn main() -> ExitCode {
         .iter()
         .filter(|(name, _)| named.is_empty() || named.iter().any(|other| other == name))
     {
-        let complaints = Bench::new().map(|bench| test(&bench)).unwrap_or_default();
+        let complaints = test();
         complaints
             .iter()
             .for_each(|complaint| println!("FAILED {complaint}"));
@@ -70,6 +80,42 @@ fn main() -> ExitCode {
         }
     }
     verdict
+}
+
+fn on_bench(test: fn(&Bench) -> Vec<String>) -> Vec<String> {
+    Bench::new().map(|bench| test(&bench)).unwrap_or_default()
+}
+
+fn as_root(test: fn(&Bench) -> Vec<String>) -> Vec<String> {
+    if is_root() {
+        return on_bench(test);
+    }
+    println!("skipped: needs root");
+    Vec::new()
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// `kills` in a process of another user.
+fn without_root() -> Vec<String> {
+    if !is_root() {
+        println!("skipped: `kills` runs without root");
+        return Vec::new();
+    }
+    // Not by its path: that may be below directories which are root's alone.
+    let status = Command::new("/proc/self/exe")
+        .arg("kills")
+        .env_remove("TMPDIR")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .status()
+        .unwrap();
+    match status.success() {
+        true => Vec::new(),
+        false => vec![format!("as the user {NOBODY}: {status}")],
+    }
 }
 
 /// A number from the environment, for longer runs.
@@ -87,13 +133,9 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// `None`, with the reason printed: this machine cannot run containers as root.
+    /// `None`, with the reason printed: this machine cannot run containers as this user.
     fn new() -> Option<Self> {
         let tar = image()?;
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
-            return None;
-        }
         let directory = tempfile::tempdir().unwrap();
         // Users of containers go through it.
         std::fs::set_permissions(

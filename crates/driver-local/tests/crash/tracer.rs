@@ -60,7 +60,8 @@ pub(crate) struct Traced {
 pub(crate) fn application(script: &str, state: &Path, seed: u64) -> std::io::Result<Child> {
     static REGISTRY: OnceLock<String> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| Oci::new(&image().unwrap_or_default()).serve());
-    Command::new(std::env::current_exe()?)
+    // Not by its path: another user may not come there.
+    Command::new("/proc/self/exe")
         .args(["application", script])
         .arg(state)
         .arg(seed.to_string())

@@ -144,12 +144,29 @@ impl Workload {
             .init(self.around != Around::Nothing)
             .tty(self.around == Around::Terminal)
             .network(ContainerConfig::NETWORK_NONE)
-            .resources(ResourceLimits {
-                memory: 32,
-                disk: 16,
-                ..ResourceLimits::default()
-            })
-            .security(SecurityOptions::default().read_only(false).user("0"))
+            .resources(limits())
+            .security(security())
+    }
+}
+
+/// Without root there need be no cgroups, and nothing that holds a disk limit.
+pub(crate) fn has_limits() -> bool {
+    crate::is_root()
+}
+
+/// Without root all processes may have one id.
+fn security() -> SecurityOptions {
+    let writable = SecurityOptions::default().read_only(false);
+    match has_limits() {
+        true => writable.user("0"),
+        false => writable,
+    }
+}
+
+fn limits() -> ResourceLimits {
+    match has_limits() {
+        true => ResourceLimits::default().memory(32).disk(16),
+        false => ResourceLimits::default(),
     }
 }
 
