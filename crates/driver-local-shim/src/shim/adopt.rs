@@ -59,7 +59,7 @@ fn begin(task: AdoptTask) -> Result<(Supervisor, bool)> {
         let record = record::adopted(task.run, now_ms());
         directory.append(&record).at(Stage::Prepare, || "the journal")?;
     }
-    let exit = directory.open_file(EXIT, OFlags::RDWR | OFlags::NONBLOCK).ok();
+    let exit = directory.open_file(EXIT, OFlags::RDWR).ok();
     let run = Run {
         number: task.run,
         streams,

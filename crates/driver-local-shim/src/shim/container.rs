@@ -196,14 +196,7 @@ impl Begun<'_> {
         let Equipment { exit, held, .. } = &self.equipment;
         // As long as init has them, a killed shim does not end who writes to them.
         let terminal = self.terminal.iter().map(|terminal| terminal.master.as_fd());
-        // A FIFO for the exit is gone with init, too; a file stays.
-        let exit_fifo = self.task.sandbox.user.is_some().then_some(exit.as_fd());
-        let output: Vec<_> = held
-            .iter()
-            .map(AsFd::as_fd)
-            .chain(terminal)
-            .chain(exit_fifo)
-            .collect();
+        let output: Vec<_> = held.iter().map(AsFd::as_fd).chain(terminal).collect();
         let confine = || -> Result<()> {
             detach_stdio()?;
             let mut kept = vec![exit.as_fd()];

@@ -20,7 +20,7 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 /// More bytes than the kernel keeps of what is written to a terminal.
 const MOST_OF_TERMINAL: u64 = 1 << 20;
 
-/// Runs until the main process has ended and all of `output` was taken; the kernel then ends all others. Gives up its rights by
+/// Runs until the main process has ended and its output was taken; the kernel then ends all others. Gives up its rights by
 /// `confine` where that has not been yet.
 pub(crate) fn run(
     main: Pid,

@@ -10,6 +10,7 @@ use driver_local_shim::{
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use crate::cgroups::Joinable;
@@ -195,13 +196,10 @@ fn announce(task: &RunTask, directory: &Directory, pid: Pid) -> Result<()> {
 }
 
 /// Where an init writes how the main process ended, and where that is read. In a user namespace processes of the container can
-/// reach what init has open: there it is no file of the host's disk, but a FIFO, with which init stays until somebody has
-/// read it.
+/// reach what init has open: there it is no file of the host's disk.
 fn exit_channel(directory: &Directory, task: &RunTask) -> Result<(OwnedFd, OwnedFd)> {
     if task.sandbox.user.is_some() {
-        directory.make_fifo(EXIT)?;
-        let open = || directory.open_fifo(EXIT, OFlags::RDWR | OFlags::NONBLOCK);
-        return Ok((open()?, open()?));
+        return pipe_with(PipeFlags::CLOEXEC).at(Stage::Prepare, || "a pipe");
     }
     directory.remove(EXIT);
     let theirs = directory.open_file(EXIT, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;

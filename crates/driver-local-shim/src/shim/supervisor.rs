@@ -6,7 +6,6 @@ use std::time::Duration;
 use driver_local_shim::{SOCKET, record};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::cgroups;
@@ -29,10 +28,8 @@ const OOM_TICKS: u8 = 100;
 pub(crate) struct Supervisor {
     /// The container's first process: a child, or one that was adopted. Absent: it has ended.
     child: Option<Child>,
-    /// Where init tells how the main process ended: a file, or a FIFO, with which it waits until it was heard.
+    /// Where init tells how the main process ended.
     exit: Option<OwnedFd>,
-    exit_is_fifo: bool,
-    told: Option<Ending>,
     buffer: Vec<u8>,
     oom: bool,
     /// How often to look for a kill that was announced.
@@ -47,7 +44,6 @@ struct Ready {
     ended: bool,
     oom: bool,
     server: bool,
-    exit: bool,
     sources: Vec<usize>,
 }
 
@@ -55,9 +51,7 @@ impl Supervisor {
     pub(crate) fn new(run: Run, child: Option<Child>, exit: Option<OwnedFd>) -> Self {
         Self {
             child,
-            exit_is_fifo: exit.as_ref().is_some_and(is_fifo),
             exit,
-            told: None,
             buffer: Vec::new(),
             oom: false,
             oom_looks: 0,
@@ -94,9 +88,6 @@ impl Supervisor {
             if ready.server {
                 self.run.server.serve(&mut self.run.streams);
             }
-            if ready.exit {
-                self.hear();
-            }
             if ready.ended {
                 return self.finish();
             }
@@ -125,9 +116,6 @@ impl Supervisor {
         let after_oom = fds.len();
         let server: Vec<_> = self.run.server.fds().collect();
         fds.extend(server.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let after_server = fds.len();
-        let exit = self.exit.as_ref().filter(|_| self.exit_is_fifo);
-        fds.extend(exit.map(|exit| PollFd::new(exit, PollFlags::IN)));
         let timeout = self.timeout();
         let found = poll(&mut fds, timeout.as_ref());
         let is_ready = |index: usize| !fds[index].revents().is_empty();
@@ -140,8 +128,7 @@ impl Supervisor {
                 timeout: false,
                 ended: is_ready(0),
                 oom: oom.is_some() && is_ready(after_oom - 1),
-                server: (after_oom..after_server).any(is_ready),
-                exit: exit.is_some() && is_ready(after_server),
+                server: (after_oom..fds.len()).any(is_ready),
                 sources: (0..streams.sources.len())
                     .filter(|source| is_ready(1 + source))
                     .collect(),
@@ -225,36 +212,23 @@ impl Supervisor {
         self.run.directory.remove(EXIT);
     }
 
-    /// What init tells, if it does. Of a FIFO the last word counts: the container's own processes may have written others.
-    fn hear(&mut self) {
+    fn ending(&self) -> Option<Ending> {
+        let status = self.child.as_ref().and_then(Child::wait);
         let mut told = [0; 2];
         let exit = self.exit.as_ref();
-        if exit.is_some_and(|exit| matches!(rustix::io::read(exit, &mut told), Ok(2))) {
-            self.told = Some(Ending::from_bytes(told));
-        }
-    }
-
-    fn ending(&mut self) -> Option<Ending> {
-        let status = self.child.as_ref().and_then(Child::wait);
         // Init has told before it ended; one that was killed could not.
-        self.hear();
-        if self.told.is_some() {
-            return self.told;
+        if exit.is_some_and(|exit| matches!(rustix::io::read(exit, &mut told), Ok(2))) {
+            return Some(Ending::from_bytes(told));
         }
         let ending = match (status, &self.child) {
             (Some(status), _) => Some(Ending::of(status.exit_status(), status.terminating_signal())),
             (None, Some(child)) => child.end_of_stranger(),
             (None, None) => None,
         };
-        if let (Some(ending), Some(exit)) = (ending, &self.exit) {
-            // The kernel tells it only once. In a FIFO it does not outlive this process.
+        if let (Some(ending), Some(exit)) = (ending, exit) {
+            // The kernel tells it only once. Into a pipe nothing can be written from this end.
             let _ = rustix::io::write(exit, &ending.to_bytes());
         }
         ending
     }
-}
-
-fn is_fifo(exit: &OwnedFd) -> bool {
-    let kind = rustix::fs::fstat(exit).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    kind.is_ok_and(|kind| kind == FileType::Fifo)
 }

@@ -215,7 +215,8 @@ impl Session {
         let exit = found.flatten().and_then(|found| found.exit);
         // The judge knows whether its shim was killed.
         let may_be_cut = workload.around == Around::Nothing;
-        if exit.is_none() && may_be_cut {
+        // Without root an init tells its shim alone.
+        if exit.is_none() && (may_be_cut || !crate::is_root()) {
             return tell("cut", "get", name, "");
         }
         if exit.as_ref().and_then(|exit| exit.exit_code) != Some(workload.code.into()) {
