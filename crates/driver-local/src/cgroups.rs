@@ -129,11 +129,12 @@ impl Cgroups {
     /// Those of the kernel.
     pub(crate) fn prepare(&self) -> io::Result<Option<Prepared>> {
         let name = format!("{PREPARED}{}", &crate::id::random()?[..16]);
-        let groups = match self {
-            Self::V1(v1) => v1.prepare(&name)?,
-            Self::V2(v2) => v2.prepare_one(&name)?,
+        match self {
+            Self::V1(v1) => v1.make(&name)?,
+            Self::V2(v2) => v2.make(&name)?,
             Self::None { .. } => return Ok(None),
-        };
+        }
+        let groups = self.of(&name);
         Ok(Some(Prepared { name, groups }))
     }
 

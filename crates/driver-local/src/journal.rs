@@ -17,7 +17,7 @@ pub(crate) enum Record {
     /// A run is about to begin; cgroups of it may exist from here on.
     Starting {
         run: u32,
-        /// Their name, where it is not the container's id.
+        /// The name of those, where it is not the container's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<String>,
         at: u64,
@@ -88,11 +88,11 @@ pub(crate) struct Story {
     /// A run that was announced and neither began nor failed: its driver was killed, or is at it.
     pub(crate) starting: Option<u32>,
     /// Whether cgroups or processes of a run may be there.
-    pub(crate) has_cgroups: bool,
+    pub(crate) has_leftovers: bool,
+    /// The name of its cgroups, where it is not the container's id.
+    pub(crate) cgroup: Option<String>,
     /// The first process of the run that was announced, where nothing else would lead to it.
     pub(crate) forked: Option<Init>,
-    /// Their name, where it is not the container's id.
-    pub(crate) cgroup: Option<String>,
     /// The address and the ports of the host of a run, by its number.
     pub(crate) network: Option<(u32, NetworkAddress, Vec<PublishedPort>)>,
     /// The limits, where they were changed.
@@ -147,7 +147,7 @@ impl Story {
             Record::Starting { run, cgroup, .. } => {
                 self.starting = Some(*run);
                 self.forked = None;
-                self.has_cgroups = true;
+                self.has_leftovers = true;
                 self.cgroup.clone_from(cgroup);
             }
             Record::Forked {
@@ -217,7 +217,7 @@ impl Story {
                 let is_last = self.run.as_ref().is_some_and(|last| last.number == *run);
                 // A run that was announced meanwhile may have made some.
                 if *clean && is_last && self.starting.is_none() {
-                    self.has_cgroups = false;
+                    self.has_leftovers = false;
                 }
                 self.on(*run, |run| {
                     run.oom |= *oom;
@@ -377,7 +377,7 @@ mod tests {
     #[case(&[starting(0), record::exited(0, 0, None, false, true, 2), line(&starts(1, 3))], true)]
     #[case(&[starting(0), record::lost(0, 2), starting(1), record::exited(0, 0, None, false, true, 2)], true)]
     fn cgroups(#[case] lines: &[String], #[case] expected: bool) {
-        assert_eq!(story(lines).has_cgroups, expected);
+        assert_eq!(story(lines).has_leftovers, expected);
     }
 
     #[test]

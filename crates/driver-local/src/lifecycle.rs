@@ -80,7 +80,7 @@ async fn start(core: &Arc<Core>, turn: &Turn) -> Result<()> {
 
 /// Takes away what is left of the run before. Once the next one is announced nobody would look for it any more.
 async fn clean_before(core: &Arc<Core>, container: &Container) -> Result<()> {
-    if !container.story.has_cgroups {
+    if !container.story.has_leftovers {
         return Ok(());
     }
     let (core, container) = (Arc::clone(core), container.clone());
@@ -390,7 +390,7 @@ fn erase(core: &Core, turn: &Turn) -> Result<()> {
 /// Removes what is left of a container without processes. Blocks; can be repeated.
 pub(crate) fn finish_removal(core: &Core, container: &Container) -> Result<()> {
     let id = container.id();
-    let cleaned = match container.story.has_cgroups {
+    let cleaned = match container.story.has_leftovers {
         true => clean(core, container),
         false => leave(core, container).map_err(|error| stays(container, &error)),
     };

@@ -2,7 +2,7 @@
 //! than to make it when it is needed; what is won is that nobody waits for it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driver_local_shim::{ExecTask, JoinTask};
@@ -43,23 +43,15 @@ impl Load {
 
     /// Another exec like this one is to be expected. The oldest are forgotten.
     fn expect(&self, join: JoinTask, most: usize) {
-        let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut joins = self.joins();
         joins.retain(|other| *other != join);
         joins.push(join);
         let excess = joins.len().saturating_sub(most);
         joins.drain(..excess);
     }
 
-    fn expected(&self) -> Vec<JoinTask> {
-        std::mem::take(&mut self.joins.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn expects_any(&self) -> bool {
-        !self
-            .joins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+    fn joins(&self) -> MutexGuard<'_, Vec<JoinTask>> {
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,7 +95,7 @@ fn prepare(core: &Arc<Core>) {
     let Ok(runtime) = Handle::try_current() else {
         return;
     };
-    let is_ready = core.shim.is_prepared(wanted) && !core.load.expects_any();
+    let is_ready = core.shim.is_prepared(wanted) && core.load.joins().is_empty();
     if is_ready || core.load.awaited.swap(true, Ordering::Relaxed) {
         return;
     }
@@ -122,7 +114,8 @@ fn prepare(core: &Arc<Core>) {
         if let Err(error) = core.shim.prepare(wanted, &core.cgroups).await {
             tracing::warn!(%error, "no shim can be prepared for the next start");
         }
-        for join in core.load.expected() {
+        let joins = std::mem::take(&mut *core.load.joins());
+        for join in joins {
             if let Err(error) = core.shim.join(join, core.options.prepared_execs).await {
                 tracing::warn!(%error, "no shim can be prepared for the next exec");
             }

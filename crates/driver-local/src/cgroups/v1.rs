@@ -94,12 +94,6 @@ impl V1 {
         Ok(self.groups(id))
     }
 
-    /// Makes groups that [`take`](Self::take) gives to a container.
-    pub(super) fn prepare(&self, name: &str) -> io::Result<Vec<Cgroup>> {
-        self.make(name)?;
-        Ok(self.groups(name))
-    }
-
     /// Makes groups that were prepared those of a container: they and who is in them get its name and its limits. Where that
     /// fails some of them may have its name.
     pub(super) fn take(&self, prepared: &str, id: &str, limits: &ResourceLimits) -> io::Result<()> {
@@ -109,7 +103,8 @@ impl V1 {
         self.limit(id, limits, None).map_err(|refused| refused.error)
     }
 
-    fn make(&self, id: &str) -> io::Result<()> {
+    /// Makes groups without limits.
+    pub(super) fn make(&self, id: &str) -> io::Result<()> {
         self.directories(id)
             .iter()
             .try_for_each(|directory| match files::make(directory) {

@@ -84,16 +84,15 @@ impl V2 {
         vec![Cgroup::V2(self.directory(id).to_string_lossy().into_owned())]
     }
 
-    /// Makes a group for a container that is yet to come.
-    pub(super) fn prepare_one(&self, name: &str) -> io::Result<Vec<Cgroup>> {
-        files::make(&self.directory(name))?;
-        Ok(self.groups(name))
+    /// Makes a group without limits.
+    pub(super) fn make(&self, id: &str) -> io::Result<()> {
+        files::make(&self.directory(id))
     }
 
     pub(super) fn create(&self, id: &str, limits: &ResourceLimits) -> io::Result<Vec<Cgroup>> {
-        let groups = self.prepare_one(id)?;
+        self.make(id)?;
         self.limit(id, limits).map_err(|refused| refused.error)?;
-        Ok(groups)
+        Ok(self.groups(id))
     }
 
     /// Sets the limits.
