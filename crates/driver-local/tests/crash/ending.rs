@@ -82,7 +82,8 @@ pub(crate) async fn complaints(
     }
     driver.wait_container(id, WaitCondition::Exited).await?;
     let exit = driver.get_container(id).await?.and_then(|ended| ended.exit);
-    let known = way != Way::Killed || remembers_exits();
+    let told_by_init = way != Way::Killed && workload.around != Around::Nothing;
+    let known = told_by_init || remembers_exits();
     if known && exit.as_ref().map(|exit| (exit.exit_code, exit.reason)) != Some((Some(code), reason)) {
         wrong.push(format!("its exit is {exit:?}, not {code}, {reason:?}"));
     }
@@ -91,7 +92,7 @@ pub(crate) async fn complaints(
     Ok(wrong.iter().map(|wrong| format!("{way:?}: {wrong}")).collect())
 }
 
-/// Whether the kernel tells the end of a killed process to whoever has adopted it, after its parent was told.
+/// Whether the kernel tells the end of a process to whoever has adopted it, after its parent was told.
 fn remembers_exits() -> bool {
     driver_local_shim::running_kernel() >= Some((6, 15))
 }
