@@ -17,6 +17,7 @@ use crate::table::{Table, median};
 
 const IMAGE: &str = "driver-bench/local:1";
 const PROGRAM: &str = "/bin/busybox";
+const SLEEP: [&str; 2] = ["sleep", "100000"];
 
 /// What is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,25 +104,52 @@ impl Bench {
         start.elapsed()
     }
 
+    /// Lifecycles a second.
     pub(crate) async fn rate(&self, kind: Kind, workers: usize, each: usize) -> f64 {
+        let one =
+            move |driver: Arc<LocalDriver>| async move { cycle(&driver, &config(kind, &["true"])).await };
+        self.at_once(kind, workers, each, one).await.0
+    }
+
+    /// Starts a second, of containers that are removed when all run.
+    pub(crate) async fn start_rate(&self, kind: Kind, workers: usize, each: usize) -> f64 {
+        let one = move |driver: Arc<LocalDriver>| async move {
+            let container = driver.run_container(&config(kind, &SLEEP)).await.unwrap();
+            container.id
+        };
+        let (rate, ids) = self.at_once(kind, workers, each, one).await;
+        for id in &ids {
+            self.remove(kind, id).await;
+        }
+        rate
+    }
+
+    /// Lets each worker do something so many times: how often that is in a second, and what came of it.
+    async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        kind: Kind,
+        workers: usize,
+        each: usize,
+        one: impl Fn(Arc<LocalDriver>) -> F + Copy + Send + 'static,
+    ) -> (f64, Vec<T>) {
         let start = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..workers {
             let driver = Arc::clone(self.of(kind));
             tasks.spawn(async move {
+                let mut done = Vec::new();
                 for _ in 0..each {
-                    cycle(&driver, &config(kind, &["true"])).await;
+                    done.push(one(Arc::clone(&driver)).await);
                 }
+                done
             });
         }
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap();
-        }
-        (workers * each) as f64 / start.elapsed().as_secs_f64()
+        let done = tasks.join_all().await.into_iter().flatten().collect();
+        ((workers * each) as f64 / start.elapsed().as_secs_f64(), done)
     }
 
     pub(crate) async fn running(&self, kind: Kind) -> Running {
-        let config = config(Kind::ReadOnly, &["sleep", "100000"]);
+        let config = config(Kind::ReadOnly, &SLEEP);
         let container = self.of(kind).run_container(&config).await.unwrap();
         Running {
             init: self.init(kind, &container.id),

@@ -39,6 +39,7 @@ fn main() {
         let rivals = rivals::all(bench.root());
         lifecycles(&bench, &rivals, &mut table).await;
         execs(&bench, &rivals, &mut table).await;
+        starts(&bench, &rivals, &mut table).await;
         in_flight(&bench, &rivals, &mut table).await;
         bench.memory(&mut table).await;
         bench.logs(&mut table).await;
@@ -116,9 +117,29 @@ async fn execs(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Table
     }
 }
 
+/// How many containers are worked on at the same time.
+const WORKERS: usize = 16;
+
+/// Create and start, 16 at the same time, of containers that go on running.
+async fn starts(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Table) {
+    let each = rounds(20);
+    table.section(&format!(
+        "containers started a second, 16 in flight, until {} run",
+        WORKERS * each
+    ));
+    let crun = rivals.start_rate(WORKERS, each);
+    if let Some(crun) = crun {
+        table.figure("crun run --detach", format!("{crun:.0}"), None);
+    }
+    for kind in driver::KINDS {
+        let rate = bench.start_rate(kind, WORKERS, each).await;
+        let ratio = crun.map(|crun| rate / crun);
+        table.figure(kind.name(), format!("{rate:.0}"), ratio);
+    }
+}
+
 /// Whole lifecycles, 16 at the same time.
 async fn in_flight(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Table) {
-    const WORKERS: usize = 16;
     let each = rounds(50);
     table.section("lifecycles a second, 16 in flight");
     let floor = rivals.rate(WORKERS, each);

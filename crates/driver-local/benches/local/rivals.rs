@@ -141,22 +141,63 @@ impl Rivals {
         })
     }
 
+    /// Containers that crun starts a second, which are deleted when all run.
+    pub(crate) fn start_rate(&self, workers: usize, each: usize) -> Option<f64> {
+        const PROGRAM: &str = "crun";
+        if !self
+            .lifecycles
+            .iter()
+            .any(|rival| rival.name.starts_with(PROGRAM))
+        {
+            return None;
+        }
+        let bundle = self.bundle(PROGRAM, "sleep", &["/bin/busybox", "sleep", "100000"]);
+        let id = |worker, number| format!("bench-{}-{worker}-{number}", std::process::id());
+        let call = |arguments: &[&str]| {
+            let mut command = Command::new(PROGRAM);
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            assert!(command.status().unwrap().success(), "{PROGRAM} {arguments:?}");
+        };
+        let bundle = bundle.to_str().unwrap();
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for worker in 0..workers {
+                scope.spawn(move || {
+                    (0..each).for_each(|number| {
+                        call(&["run", "--detach", "--bundle", bundle, &id(worker, number)]);
+                    });
+                });
+            }
+        });
+        let rate = (workers * each) as f64 / start.elapsed().as_secs_f64();
+        for worker in 0..workers {
+            (0..each).for_each(|number| call(&["delete", "--force", &id(worker, number)]));
+        }
+        Some(rate)
+    }
+
+    /// An OCI bundle with this command.
+    fn bundle(&self, program: &str, name: &str, command: &[&str]) -> PathBuf {
+        let bundle = self.scratch.join(program).join(name);
+        fs::create_dir_all(&bundle).unwrap();
+        let file = bundle.join("config.json");
+        let made = Command::new(program).arg("spec").current_dir(&bundle).status();
+        assert!(made.unwrap().success(), "{program} spec");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(command);
+        config["root"] = json!({ "path": self.root, "readonly": true });
+        fs::write(file, config.to_string()).unwrap();
+        bundle
+    }
+
     /// A runtime of OCI bundles.
     fn of_bundle(&self, program: &'static str, name: &'static str) -> Option<Rival> {
         if !is_installed(program) {
             left_out(program, "not installed");
             return None;
         }
-        let bundle = self.scratch.join(program);
-        fs::create_dir_all(&bundle).unwrap();
-        let made = Command::new(program).arg("spec").current_dir(&bundle).status();
-        assert!(made.unwrap().success(), "{program} spec");
-        let file = bundle.join("config.json");
-        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        config["process"]["terminal"] = json!(false);
-        config["process"]["args"] = json!(TRUE);
-        config["root"] = json!({ "path": self.root, "readonly": true });
-        fs::write(file, config.to_string()).unwrap();
+        let bundle = self.bundle(program, "true", &TRUE);
         let rival = Rival {
             name,
             way: Way::Run(Box::new(move |number| {
