@@ -93,19 +93,15 @@ impl Names {
     }
 
     fn holder(&self, id: &str) -> io::Result<Option<Claim>> {
-        if self.layout.container(id).path().exists() {
+        let is_finished = || self.layout.container(id).path().exists();
+        if is_finished() {
             return Ok(Some(Claim::Taken(id.to_owned())));
         }
-        let unfinished = self.layout.unfinished(id);
-        match FileLock::try_acquire(&unfinished.lock()) {
-            Ok(Some(_)) => Ok(None),
+        match FileLock::try_acquire(&self.layout.unfinished(id).lock()) {
             Ok(None) => Ok(Some(Claim::Pending(id.to_owned()))),
-            // Either finished just now or gone.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let finished = self.layout.container(id).path().exists();
-                Ok(finished.then(|| Claim::Taken(id.to_owned())))
-            }
-            Err(error) => Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            // Gone, or finished just now: perhaps after the file of its lock was opened.
+            _ => Ok(is_finished().then(|| Claim::Taken(id.to_owned()))),
         }
     }
 
@@ -136,7 +132,40 @@ fn hex(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Also one who has opened the lock of a container that is being made, and gets it when that is finished.
+    #[test]
+    fn of_many_who_claim_a_key_at_once_one_has_it() {
+        const ROUNDS: usize = 200;
+        const MAKERS: usize = 4;
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let names = Names::new(&layout, "owner");
+        for round in 0..ROUNDS {
+            let (begin, won) = (Barrier::new(MAKERS), AtomicUsize::new(0));
+            std::thread::scope(|scope| {
+                for maker in 0..MAKERS {
+                    let (layout, names, begin, won) = (&layout, &names, &begin, &won);
+                    scope.spawn(move || {
+                        let id = format!("{:064x}", round * MAKERS + maker);
+                        fs::create_dir_all(layout.unfinished(&id).path()).unwrap();
+                        let lock = FileLock::try_acquire(&layout.unfinished(&id).lock()).unwrap();
+                        begin.wait();
+                        if names.claim_name(&format!("web-{round}"), &id).unwrap() == Claim::Won {
+                            won.fetch_add(1, Ordering::Relaxed);
+                            fs::rename(layout.unfinished(&id).path(), layout.container(&id).path()).unwrap();
+                        }
+                        drop(lock);
+                    });
+                }
+            });
+            assert_eq!(won.into_inner(), 1, "round {round}");
+        }
+    }
 
     #[test]
     fn a_key_is_claimed_once_and_freed_by_its_holder_or_a_crash() {
