@@ -52,18 +52,18 @@ pub(crate) fn empty(layout: &Layout) -> io::Result<()> {
     result
 }
 
-/// Whoever put it there may be deleting it too: what is gone in the middle is no error, and the rest is looked for again.
+/// Whoever put it there may be deleting it too, and a shim that is about to end may write in it: what is gone in the middle is no
+/// error, nor what came meanwhile, and the rest is looked for again.
 fn delete_beside_others(layout: &Layout, name: &str) -> io::Result<()> {
-    const TRIES: usize = 100;
+    const TRIES: usize = 1000;
+    const PAUSE: Duration = Duration::from_millis(1);
     let mut deleted = delete(layout, name);
     for _ in 1..TRIES {
-        match &deleted {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => deleted = delete(layout, name),
+        match deleted.as_ref().map_err(io::Error::kind) {
+            Err(io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => std::thread::sleep(PAUSE),
             _ => break,
         }
-        if !layout.trash().join(name).exists() {
-            return Ok(());
-        }
+        deleted = delete(layout, name);
     }
     deleted
 }
@@ -105,6 +105,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::os::unix::fs::symlink;
+    use std::sync::Barrier;
 
     use super::*;
 
@@ -132,6 +133,33 @@ mod tests {
         assert!(kept.exists() && !layout.trash().join("other").exists());
         empty(&layout).unwrap();
         assert_eq!(fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
+
+    /// As by a shim that has not heard yet that its container is gone.
+    #[test]
+    fn what_is_written_meanwhile_goes_too() {
+        const ROUNDS: usize = 60;
+        const WRITERS: usize = 4;
+        let state = tempfile::tempdir().unwrap();
+        let layout = Layout::new(state.path());
+        layout.prepare().unwrap();
+        for _ in 0..ROUNDS {
+            let tree = layout.trash().join("tree");
+            fs::create_dir(&tree).unwrap();
+            let begin = Barrier::new(WRITERS + 1);
+            std::thread::scope(|scope| {
+                for writer in 0..WRITERS {
+                    let (tree, begin) = (&tree, &begin);
+                    scope.spawn(move || {
+                        begin.wait();
+                        (0..100).for_each(|file| drop(fs::write(tree.join(format!("{writer}.{file}")), "")));
+                    });
+                }
+                begin.wait();
+                empty(&layout).unwrap();
+            });
+            assert_eq!(fs::read_dir(layout.trash()).unwrap().count(), 0);
+        }
     }
 
     #[test]
