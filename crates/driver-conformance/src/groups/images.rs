@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use driver_types::{
-    ByteStream, Capability, ContainerConfig, ContainerStatus, Image, PullPolicy, SecurityOptions,
-    VolumeConfig, VolumeMount,
+    ByteStream, Capability, ContainerConfig, ContainerDriverExt, ContainerStatus, Image, PullPolicy,
+    SecurityOptions, VolumeConfig, VolumeMount,
 };
 use futures_util::stream;
 
@@ -66,6 +66,11 @@ pub(super) fn register(group: &mut Group) {
     group
         .case("snapshot_and_run", snapshot_and_run)
         .needs(SNAPSHOT)
+        .proves(&["3.snapshot"]);
+    group
+        .case("snapshots_of_snapshots", snapshots_of_snapshots)
+        .needs(SNAPSHOT)
+        .needs(&[Capability::Copy])
         .proves(&["3.snapshot"]);
     group
         .case("snapshot_leaves_tmpfs_and_volumes_out", snapshot_without)
@@ -297,6 +302,29 @@ async fn snapshot_and_run(cx: Context) -> CaseResult {
     let mut config = cx.config(["read", "/work/kept"]);
     config.image = reference;
     cx.finish(&config).await?.output.expect("read", "in the layer")
+}
+
+/// Images may have many layers: a file system that is made of them must not run out of room for their names.
+async fn snapshots_of_snapshots(cx: Context) -> CaseResult {
+    const LAYERS: usize = 24;
+    let of = |image: &str, read_only| ContainerConfig {
+        image: image.to_owned(),
+        security: SecurityOptions::default().read_only(read_only),
+        ..cx.config(["read", "/work/new"])
+    };
+    let mut image = cx.image().to_owned();
+    for layer in 1..=LAYERS {
+        let id = cx.create(&of(&image, false)).await?.id;
+        super::files::put_new(&cx, &id, "/work", layer.to_string().as_bytes()).await?;
+        image = cx.image_name(&format!("layer-{layer}"));
+        cx.driver().snapshot_container(&id, &image).await?;
+        cx.driver().force_remove(&id).await?;
+    }
+    for read_only in [false, true] {
+        let output = cx.finish(&of(&image, read_only)).await?.output;
+        output.expect("read", &LAYERS.to_string())?;
+    }
+    Ok(())
 }
 
 async fn owners_are_kept(cx: Context) -> CaseResult {
