@@ -11,8 +11,6 @@ pub struct Process {
     pub env: Vec<String>,
     /// Absolute, inside the root.
     pub working_dir: String,
-    /// Make the working directory where it is missing (the root permitting), as Docker does for the main process.
-    pub make_working_dir: bool,
     /// As whom, and what it may do.
     pub rights: Rights,
 }

@@ -18,6 +18,8 @@ pub struct Sandbox {
     pub root: Root,
     /// Volumes, tmpfs and files of the driver, in the order in which to mount them. After /proc, /sys and /dev.
     pub mounts: Vec<Mount>,
+    /// A directory that is made where it is missing, as Docker does for the main process to work in. Absolute, inside the root.
+    pub working_dir: String,
     /// The size of /dev/shm in bytes.
     pub shm_bytes: u64,
 }

@@ -29,8 +29,11 @@ fn a_read_only_root_stays_so() {
     assert!(!place.layer().join("mnt").exists(), "the layer was written to");
 }
 
-#[test]
-fn several_layers_are_one_root() {
+/// A read-only root has a layer for mountpoints only where some are missing.
+#[rstest]
+#[case::mountpoints_missing(false)]
+#[case::mountpoints_there(true)]
+fn several_layers_are_one_root(#[case] whole: bool) {
     if skipped() {
         return;
     }
@@ -38,7 +41,10 @@ fn several_layers_are_one_root() {
     let upper = place.temp.path().join("with:colon,and\\more");
     fs::create_dir_all(upper.join("etc")).unwrap();
     fs::write(upper.join("etc/motd"), "of the upper layer\n").unwrap();
-    let mut task = place.script("cat /etc/motd; ls /etc");
+    if !whole {
+        fs::remove_dir(place.mountpoints().join("sys")).unwrap();
+    }
+    let mut task = place.script("cat /etc/motd; ls /etc; mount | grep ' / ' | grep -c upperdir");
     let lower = &mut task.sandbox.root.lower;
     lower.insert(0, upper.to_str().unwrap().to_owned());
     // More than one string option of a file system could hold.
@@ -47,7 +53,9 @@ fn several_layers_are_one_root() {
         fs::create_dir(&layer).unwrap();
         lower.push(layer.to_str().unwrap().to_owned());
     }
-    assert_eq!(place.run(task).out, "of the upper layer\ngroup\nmotd\npasswd\n");
+    let made = u8::from(!whole);
+    let expected = format!("of the upper layer\ngroup\nmotd\npasswd\n{made}\n");
+    assert_eq!(place.run(task).out, expected);
 }
 
 #[test]

@@ -275,7 +275,9 @@ fn working_directory(
     let place = Place::new();
     let mut task = place.script("pwd");
     task.process.working_dir = path.to_owned();
-    task.process.make_working_dir = make;
+    if make {
+        task.sandbox.working_dir = path.to_owned();
+    }
     task.sandbox.root.writable = place.writable().filter(|_| writable);
     let Some(refused) = refused else {
         let ended = place.run(task);

@@ -44,7 +44,6 @@ pub(crate) fn run_task(
             argv: argv(spec),
             env: environment(spec, &Env::default(), config.tty),
             working_dir: working_dir(spec).to_owned(),
-            make_working_dir: true,
             rights: rights(spec, &config.security.user),
         },
         init: config.init,
@@ -100,7 +99,6 @@ fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
         argv: exec.command.clone(),
         env: environment(spec, &exec.env, exec.tty),
         working_dir: working_dir.to_owned(),
-        make_working_dir: false,
         rights: rights(spec, user),
     }
 }
@@ -109,7 +107,13 @@ fn exec_process(spec: &Spec, exec: &ExecSpec) -> Process {
 pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
     let Container { spec, dir, .. } = container;
     let config = &spec.config;
-    let layers = spec.image.layers.iter().cloned();
+    // The root itself is that of a writable layer, or like one.
+    let top = config.security.read_only.then(|| text(&core.layout.top()));
+    let lowest = [text(&core.layout.mountpoints())];
+    let layers = top
+        .into_iter()
+        .chain(spec.image.layers.iter().cloned())
+        .chain(lowest);
     let writable = (!config.security.read_only).then(|| Writable {
         upper: text(&dir.disk().join("upper")),
         work: text(&dir.disk().join("work")),
@@ -148,10 +152,11 @@ pub(crate) fn sandbox(core: &Core, container: &Container) -> Sandbox {
         network: network_namespace(config),
         user: core.rootless.as_ref().map(|rootless| rootless.namespace.clone()),
         root: Root {
-            lower: layers.chain([text(&core.layout.mountpoints())]).collect(),
+            lower: layers.collect(),
             writable,
         },
         mounts,
+        working_dir: working_dir(spec).to_owned(),
         shm_bytes: SHM_BYTES,
     }
 }

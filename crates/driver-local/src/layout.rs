@@ -70,7 +70,7 @@ impl Layout {
         ] {
             private(&directory)?;
         }
-        mountpoints::make(&self.mountpoints())?;
+        mountpoints::make(&self.mountpoints(), &self.top())?;
         let version = self.root.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found == Self::VERSION => Ok(()),
@@ -121,6 +121,11 @@ impl Layout {
     /// The lowest layer of every root.
     pub(crate) fn mountpoints(&self) -> PathBuf {
         self.root.join("mountpoints")
+    }
+
+    /// The topmost layer of every read-only root: an empty directory.
+    pub(crate) fn top(&self) -> PathBuf {
+        self.root.join("top")
     }
 
     /// What is being deleted.

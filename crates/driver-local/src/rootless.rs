@@ -218,6 +218,7 @@ fn try_out(shim: &Shim, layout: &Layout, namespace: &UserNamespace) -> Result<()
             writable: None,
         },
         mounts: Vec::new(),
+        working_dir: "/".to_owned(),
         shm_bytes: 0,
     };
     match shim.attempt(&Task::Hold(Box::new(HoldTask { sandbox })), Some(ATTEMPT_LIMIT)) {

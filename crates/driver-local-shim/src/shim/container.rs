@@ -11,7 +11,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::cgroups::Joinable;
 use crate::failure::{At, Failure, Result};
 use crate::process::{self, Bounds, Ids, Stdio};
-use crate::root::{Materials, Root, Skeleton, Terminal};
+use crate::root::{Bare, Materials, Root, Skeleton, Terminal};
 use crate::status::Starting;
 use crate::sys;
 use crate::{init, loopback, routes, userns};
@@ -21,6 +21,7 @@ pub(crate) struct First<'a> {
     pub(crate) task: &'a RunTask,
     pub(crate) network: Option<OwnedFd>,
     pub(crate) status: Starting,
+    pub(crate) bare: Option<Bare>,
     /// What was made ahead.
     pub(crate) made: Option<Made>,
 }
@@ -61,8 +62,9 @@ impl Equipment {
 impl First<'_> {
     /// Closes what a copy of the shim has open, but for its own and these.
     pub(crate) fn close_all_but(&self, kept: &[BorrowedFd<'_>]) -> Result<()> {
-        let own = [&self.status.0].into_iter().chain(&self.network);
-        let kept: Vec<_> = kept.iter().copied().chain(own.map(AsFd::as_fd)).collect();
+        let own = [&self.status.0].into_iter().chain(&self.network).map(AsFd::as_fd);
+        let own = own.chain(self.bare.iter().map(AsFd::as_fd));
+        let kept: Vec<_> = kept.iter().copied().chain(own).collect();
         sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")
     }
 
@@ -111,17 +113,14 @@ impl First<'_> {
             Some(Made { skeleton, materials }) => Root::in_skeleton(skeleton, materials, sandbox)?,
             None => {
                 leave_keyring()?;
-                Root::begin(sandbox)?
+                Root::begin(self.bare.take(), sandbox)?
             }
         };
         let terminal = root.add_system(sandbox, self.task.tty)?;
         root.add_mounts(sandbox)?;
-        let main = &self.task.process;
-        if main.make_working_dir {
-            root.add_directory(&main.working_dir)?;
-        }
+        root.add_working_dir(sandbox)?;
         root.enter()?;
-        Ok((process::identify(&main.rights)?, terminal))
+        Ok((process::identify(&self.task.process.rights)?, terminal))
     }
 }
 
@@ -255,14 +254,13 @@ pub(crate) fn leave_keyring() -> Result<()> {
     }
 }
 
-/// The namespaces to begin in; that of cgroups is made after the cgroups are joined.
+/// The namespaces to begin in. That of mounts is made with the root, if it is not of a user namespace; that of cgroups after the
+/// cgroups are joined.
 pub(crate) fn namespace_flags(sandbox: &Sandbox) -> CloneFlags {
-    let mut flags = CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC;
+    let mut flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     flags.set(CloneFlags::CLONE_NEWNET, sandbox.network.is_new());
-    flags.set(CloneFlags::CLONE_NEWUSER, sandbox.user.is_some());
+    let of_user = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+    flags.set(of_user, sandbox.user.is_some());
     flags
 }
 

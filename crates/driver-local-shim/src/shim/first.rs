@@ -11,41 +11,40 @@ use crate::cgroups::Joinable;
 use crate::container::{Equipment, First, namespace_flags};
 use crate::failure::{At, Result};
 use crate::forked::{Forked, Unbegun};
-use crate::prepared::Prepared;
+use crate::prepared::Ahead;
 use crate::status::{Starting, Watching};
 use crate::sys::{self, Fork};
 use crate::userns;
 
 /// The first process, or what it takes to make it.
-pub(crate) enum FirstProcess {
+pub(crate) enum FirstProcess<'a> {
     /// It waited for this run, in the cgroups of [`RunCgroups::Taken`].
     Prepared(Forked),
     /// It joins its cgroups when they are there.
     Forked(Forked),
     /// It has to begin in its cgroup, or waits for its ids anyway.
-    ToFork {
-        status: Starting,
-        network: Option<OwnedFd>,
-    },
+    ToFork(First<'a>),
 }
 
-impl FirstProcess {
-    pub(crate) fn begin(task: &RunTask, prepared: Option<Prepared>, status: Starting) -> Result<Self> {
+impl<'a> FirstProcess<'a> {
+    pub(crate) fn begin(task: &'a RunTask, ahead: Ahead, status: Starting) -> Result<Self> {
+        let Ahead { prepared, bare } = ahead;
         let network = open_network(&task.sandbox.network)?;
         let prepared = prepared.and_then(|prepared| prepared.begin(task, &status, network.as_ref()));
         if let Some(process) = prepared {
             return Ok(Self::Prepared(process));
         }
-        let is_v2 = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_));
-        if task.sandbox.user.is_some() || task.cgroups.iter().any(is_v2) {
-            return Ok(Self::ToFork { status, network });
-        }
         let first = First {
             task,
             network,
             status,
+            bare,
             made: None,
         };
+        let is_v2 = |cgroup: &Cgroup| matches!(cgroup, Cgroup::V2(_));
+        if task.sandbox.user.is_some() || task.cgroups.iter().any(is_v2) {
+            return Ok(Self::ToFork(first));
+        }
         Forked::of(first).map(Self::Forked)
     }
 
@@ -53,7 +52,7 @@ impl FirstProcess {
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self {
             Self::Prepared(process) | Self::Forked(process) => Some(process.pid()),
-            Self::ToFork { .. } => None,
+            Self::ToFork(_) => None,
         }
     }
 
@@ -63,22 +62,14 @@ impl FirstProcess {
     }
 
     /// Lets it start the program.
-    pub(crate) fn equip(self, task: &RunTask, equipment: Equipment, watching: &Watching) -> Result<Unbegun> {
+    pub(crate) fn equip(self, equipment: Equipment, watching: &Watching) -> Result<Unbegun> {
         match self {
             Self::Prepared(process) | Self::Forked(process) => {
                 // One that has failed tells why.
                 let equipped = process.equip(&equipment);
                 equipped.map_err(|failure| watching.failure().unwrap_or(failure))
             }
-            Self::ToFork { status, network } => {
-                let first = First {
-                    task,
-                    network,
-                    status,
-                    made: None,
-                };
-                clone(first, equipment)
-            }
+            Self::ToFork(first) => clone(first, equipment),
         }
     }
 }

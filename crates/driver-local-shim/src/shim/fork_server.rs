@@ -8,11 +8,14 @@ use std::process::ExitCode;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::setsid;
 
+use crate::root::Bare;
 use crate::start;
 use crate::sys::{self, Fork};
 
 /// Forks a shim for each socket that arrives, until the driver is gone. The shims outlive this process.
 pub(crate) fn serve(driver: OwnedFd) -> ExitCode {
+    // Where there can be none, shims do without.
+    let bare = Bare::make().ok();
     if sys::reap_children_unasked(true).is_err() {
         return ExitCode::FAILURE;
     }
@@ -20,17 +23,17 @@ pub(crate) fn serve(driver: OwnedFd) -> ExitCode {
         // Without memory for a process the socket is closed, and the driver hears that nobody took its task.
         if matches!(sys::fork(0, None), Ok(Fork::Child)) {
             drop(driver);
-            return become_shim(socket);
+            return become_shim(socket, bare);
         }
     }
     ExitCode::SUCCESS
 }
 
-fn become_shim(socket: OwnedFd) -> ExitCode {
+fn become_shim(socket: OwnedFd, bare: Option<Bare>) -> ExitCode {
     // It has children of its own to wait for.
     let _ = sys::reap_children_unasked(false);
     let _ = setsid();
-    start::take_task(socket)
+    start::take_task(socket, bare)
 }
 
 /// The descriptor that comes with the next byte.

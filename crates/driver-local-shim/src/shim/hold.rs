@@ -3,17 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use driver_local_shim::{HoldTask, Report, Stage};
-use nix::sched::{CloneFlags, unshare};
+use driver_local_shim::{HoldTask, Report};
 
-use crate::failure::{At, Result};
-use crate::root::Root;
+use crate::failure::Result;
+use crate::root::{Bare, Root};
 use crate::run::tell;
 use crate::userns;
 
 /// Makes the root, enters it and stays until the driver closes the socket. `/proc/PID/root` of this process is the way in.
-pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
-    let report = match enter(task) {
+pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd, bare: Option<Bare>) -> ExitCode {
+    let report = match enter(task, bare) {
         Ok(()) => Report::Holding {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
         },
@@ -32,15 +31,14 @@ pub(crate) fn hold(task: &HoldTask, driver: &OwnedFd) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn enter(task: &HoldTask) -> Result<()> {
+fn enter(task: &HoldTask, bare: Option<Bare>) -> Result<()> {
     let sandbox = &task.sandbox;
-    match &sandbox.user {
+    if let Some(user) = &sandbox.user {
         // It leaves this process dumpable: a driver that is not root may only look into such. Nothing of the container
         // runs.
-        Some(user) => userns::enter(user)?,
-        None => unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace")?,
+        userns::enter(user)?;
     }
-    let root = Root::begin(sandbox)?;
+    let root = Root::begin(bare, sandbox)?;
     root.add_empty_system()?;
     root.add_mounts(sandbox)?;
     root.enter()

@@ -13,12 +13,18 @@ use crate::container::{First, Made, leave_keyring};
 use crate::failure::{At, Result};
 use crate::forked::{Forked, MOST, receive, receive_equipment, send};
 use crate::loopback;
-use crate::root::{Materials, Skeleton};
+use crate::root::{Bare, Materials, Skeleton};
 use crate::status::Starting;
 use crate::sys;
 
 /// As many mounts go to a first process, beside the status socket, a network and the layers.
 const MOST_MOUNTS: usize = MOST - 3;
+
+/// What is there before a shim is told of its run.
+pub(crate) struct Ahead {
+    pub(crate) prepared: Option<Prepared>,
+    pub(crate) bare: Option<Bare>,
+}
 
 /// The shim's side. Dropped, the process is ended.
 pub(crate) struct Prepared {
@@ -32,15 +38,14 @@ type Beginning<Task> = (Task, bool);
 
 impl Prepared {
     /// Forks the process, which is in these cgroups from the beginning (version 2) or the end (version 1) of what it makes.
-    pub(crate) fn make(shm_bytes: u64, cgroups: &[Cgroup]) -> Result<Self> {
+    pub(crate) fn make(bare: &Bare, shm_bytes: u64, cgroups: &[Cgroup]) -> Result<Self> {
         let joinable = Joinable::open(cgroups)?;
         let flags = CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET;
         let process = Forked::make(flags.bits(), joinable.directory(), |shim| {
-            wait(&shim, shm_bytes, &joinable);
+            wait(&shim, bare, shm_bytes, &joinable);
         })?;
         Ok(Self {
             process,
@@ -79,8 +84,8 @@ impl Prepared {
 
 /// The process's side. Comes back where nobody has a use for this process, or where it cannot be of use: what fails here is
 /// made for the run by another, and fails there with its reason.
-fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: &Joinable) {
-    let Ok(skeleton) = make_ahead(shim, shm_bytes, cgroups) else {
+fn wait(shim: &OwnedFd, bare: &Bare, shm_bytes: u64, cgroups: &Joinable) {
+    let Ok(skeleton) = make_ahead(shim, bare, shm_bytes, cgroups) else {
         return;
     };
     let ready = rustix::io::write(shim, &[1]).is_ok();
@@ -97,18 +102,19 @@ fn wait(shim: &OwnedFd, shm_bytes: u64, cgroups: &Joinable) {
         task: &task,
         status: Starting(status),
         network,
+        bare: None,
         made: Some(Made { skeleton, materials }),
     };
     first.run(|| receive_equipment(shim))
 }
 
-fn make_ahead(shim: &OwnedFd, shm_bytes: u64, cgroups: &Joinable) -> Result<Skeleton> {
-    let mut kept = vec![shim.as_fd()];
+fn make_ahead(shim: &OwnedFd, bare: &Bare, shm_bytes: u64, cgroups: &Joinable) -> Result<Skeleton> {
+    let mut kept = vec![shim.as_fd(), bare.as_fd()];
     kept.extend(cgroups.files.iter().map(AsFd::as_fd));
     sys::close_from(3, &kept).at(Stage::Prepare, || "closing the shim's descriptors")?;
     loopback::up().at(Stage::Namespaces, || "loopback interface")?;
     leave_keyring()?;
-    let skeleton = Skeleton::enter(shm_bytes)?;
+    let skeleton = Skeleton::enter(bare, shm_bytes)?;
     // The last: with version 1 the container is not charged for what was made ahead.
     cgroups.enter()?;
     Ok(skeleton)

@@ -1,5 +1,6 @@
 //! The root file system of a container: layers, /proc, /sys, /dev, volumes; then the change into it.
 
+mod bare;
 mod devices;
 mod filesystem;
 mod layers;
@@ -10,7 +11,8 @@ mod volumes;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use driver_local_shim::{Sandbox, Stage};
-use rustix::fs::{CWD, Mode, mkdirat};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, Mode};
 use rustix::mount::{
     MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
 };
@@ -19,8 +21,12 @@ use crate::failure::{At, Result};
 use crate::inside::{self, Kind};
 use crate::sys::add_attributes;
 
+pub(crate) use bare::Bare;
 pub(crate) use devices::Terminal;
 use system::System;
+
+/// What every root has of the kernel's.
+const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// What is mounted of the host: made where its mounts are seen, not mounted yet.
 pub(crate) struct Materials {
@@ -29,7 +35,7 @@ pub(crate) struct Materials {
     mounts: Vec<OwnedFd>,
 }
 
-/// A mount namespace with nothing in it but /proc, /sys and /dev.
+/// A bare mount namespace with /proc, /sys and /dev.
 pub(crate) struct Skeleton {
     root: OwnedFd,
     system: System,
@@ -41,8 +47,10 @@ pub(crate) struct Root {
     read_only: bool,
     /// Mounts for the places in it.
     mounts: Vec<OwnedFd>,
-    /// Where it is built; absent: in the host's tree.
-    skeleton: Option<Skeleton>,
+    /// The root of a bare namespace, where it is built in one; absent: it is built in a copy of the host's tree.
+    bare: Option<OwnedFd>,
+    /// What was mounted ahead.
+    system: Option<System>,
 }
 
 impl Materials {
@@ -53,7 +61,8 @@ impl Materials {
 
     fn make(sandbox: &Sandbox, place: Option<&OwnedFd>) -> Result<Self> {
         let before = rustix::process::umask(Mode::empty());
-        let layers = layers::make(&sandbox.root, sandbox.user.is_some(), place);
+        let is_whole = |layers: &OwnedFd| is_whole(layers, sandbox);
+        let layers = layers::make(&sandbox.root, sandbox.user.is_some(), place, is_whole);
         rustix::process::umask(before);
         Ok(Self {
             layers: layers?,
@@ -75,14 +84,19 @@ impl Materials {
     }
 }
 
+/// Whether nothing has to be made in these layers.
+fn is_whole(layers: &OwnedFd, sandbox: &Sandbox) -> bool {
+    let targets = sandbox.mounts.iter().map(|mount| mount.target.as_str());
+    let mut places = SYSTEM.into_iter().chain(targets);
+    places.all(|path| inside::strictly(layers, path).is_ok())
+        && inside::directory(layers, &sandbox.working_dir).is_ok()
+}
+
 impl Skeleton {
-    /// Leaves the host's tree for it. The mount namespace must be the container's own.
-    pub(crate) fn enter(shm_bytes: u64) -> Result<Self> {
-        make_private()?;
-        let root = filesystem::directories()?;
-        attach_at(&root, host("/")?, "an empty root")?;
-        mkdirat(&root, BUILDING, Mode::from_raw_mode(0o555)).at(Stage::Root, || "an empty root")?;
-        leave_for(&root)?;
+    /// Leaves the host's tree for it.
+    pub(crate) fn enter(bare: &Bare, shm_bytes: u64) -> Result<Self> {
+        umask_nothing();
+        let root = bare.enter()?;
         Ok(Self {
             system: System::mount(&root, shm_bytes, None)?,
             root,
@@ -90,48 +104,59 @@ impl Skeleton {
     }
 }
 
-/// Where a root is built in a skeleton.
-const BUILDING: &str = "root";
-
 impl Root {
-    /// Mounts the layers. The mount namespace must be the container's own, and still hold the host's tree.
-    pub(crate) fn begin(sandbox: &Sandbox) -> Result<Self> {
+    /// Mounts the layers, in a mount namespace of their own: in a bare one, where there is one and it will do.
+    pub(crate) fn begin(bare: Option<Bare>, sandbox: &Sandbox) -> Result<Self> {
+        umask_nothing();
+        if let Some(bare) = bare.filter(|_| sandbox.user.is_none())
+            && let Ok(materials) = Materials::gather(sandbox)
+        {
+            return Self::in_bare(bare.enter()?, materials, sandbox);
+        }
+        // That of a user namespace is there.
+        if sandbox.user.is_none() {
+            unshare(CloneFlags::CLONE_NEWNS).at(Stage::Namespaces, || "mount namespace")?;
+        }
         make_private()?;
         let place = layers::place(&sandbox.root)?;
         let materials = Materials::make(sandbox, Some(&place))?;
-        Self::at(place, materials, sandbox, None)
+        Self::at(place, materials, sandbox)
     }
 
     /// Mounts layers of the host in a skeleton, and moves what that has into them.
     pub(crate) fn in_skeleton(skeleton: Skeleton, materials: Materials, sandbox: &Sandbox) -> Result<Self> {
-        let place = inside::strictly(&skeleton.root, BUILDING).at(Stage::Root, || "an empty root")?;
-        let root = Self::at(place, materials, sandbox, Some(skeleton))?;
-        root.skeleton
-            .iter()
-            .try_for_each(|skeleton| skeleton.system.move_to(&root.mount))?;
-        Ok(root)
+        let root = Self::in_bare(skeleton.root, materials, sandbox)?;
+        skeleton.system.move_to(&root.mount)?;
+        Ok(Self {
+            system: Some(skeleton.system),
+            ..root
+        })
     }
 
-    fn at(
-        place: OwnedFd,
-        materials: Materials,
-        sandbox: &Sandbox,
-        skeleton: Option<Skeleton>,
-    ) -> Result<Self> {
+    fn in_bare(bare: OwnedFd, materials: Materials, sandbox: &Sandbox) -> Result<Self> {
+        let place = inside::strictly(&bare, bare::BUILDING).at(Stage::Root, || "an empty root")?;
+        Ok(Self {
+            bare: Some(bare),
+            ..Self::at(place, materials, sandbox)?
+        })
+    }
+
+    fn at(place: OwnedFd, materials: Materials, sandbox: &Sandbox) -> Result<Self> {
         attach_at(&materials.layers, place, "the root")?;
         Ok(Self {
             mount: materials.layers,
             read_only: sandbox.root.writable.is_none(),
             mounts: materials.mounts,
-            skeleton,
+            bare: None,
+            system: None,
         })
     }
 
     /// Mounts /proc, /sys and /dev, where that was not done; opens a terminal if one is wanted.
     pub(crate) fn add_system(&self, sandbox: &Sandbox, tty: bool) -> Result<Option<Terminal>> {
         let made;
-        let system = match &self.skeleton {
-            Some(skeleton) => &skeleton.system,
+        let system = match &self.system {
+            Some(system) => system,
             None => {
                 made = System::mount(&self.mount, sandbox.shm_bytes, sandbox.user.as_ref())?;
                 &made
@@ -142,7 +167,7 @@ impl Root {
 
     /// Covers /proc, /sys and /dev with nothing, where no process runs.
     pub(crate) fn add_empty_system(&self) -> Result<()> {
-        for path in ["/proc", "/sys", "/dev"] {
+        for path in SYSTEM {
             attach(filesystem::nothing()?, &self.mount, path, Kind::Directory)?;
         }
         Ok(())
@@ -156,8 +181,9 @@ impl Root {
             .try_for_each(|(mount, source)| volumes::attach(&self.mount, &mount.target, source))
     }
 
-    /// Makes a directory for the main process to work in.
-    pub(crate) fn add_directory(&self, path: &str) -> Result<()> {
+    /// Makes the directory that the main process works in, where it is missing.
+    pub(crate) fn add_working_dir(&self, sandbox: &Sandbox) -> Result<()> {
+        let path = &sandbox.working_dir;
         inside::make_working_dir(&self.mount, path).at(Stage::WorkingDir, || format!("making {path}"))
     }
 
@@ -167,16 +193,20 @@ impl Root {
             let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
             add_attributes(&self.mount, read_only, false).at(Stage::Root, || "making the root read-only")?;
         }
-        match &self.skeleton {
-            Some(skeleton) => cover(skeleton, &self.mount),
+        match &self.bare {
+            Some(bare) => cover(bare, &self.mount),
             None => leave_for(&self.mount),
         }
     }
 }
 
+/// What is made has exactly the mode that it is made with.
+fn umask_nothing() {
+    rustix::process::umask(Mode::empty());
+}
+
 /// What is mounted elsewhere from now on is not heard of.
 fn make_private() -> Result<()> {
-    rustix::process::umask(Mode::empty());
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).at(Stage::Root, || "making the mounts private")
 }
@@ -190,11 +220,11 @@ fn leave_for(root: &OwnedFd) -> Result<()> {
     rustix::process::chdir("/").at(Stage::Root, || "entering the root")
 }
 
-/// Mounts `root` over a skeleton, which is then below it for ever: an empty directory, not the host's tree that a
+/// Mounts `root` over a bare one, which is then below it for ever: an empty directory, not the host's tree that a
 /// `pivot_root` lets go of. To unmount it would wait for all processors.
-fn cover(skeleton: &Skeleton, root: &OwnedFd) -> Result<()> {
+fn cover(bare: &OwnedFd, root: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(root).at(Stage::Root, || "entering the root")?;
-    attach_at(root, &skeleton.root, "the root")?;
+    attach_at(root, bare, "the root")?;
     rustix::process::chroot(".").at(Stage::Root, || "entering the root")?;
     rustix::process::chdir("/").at(Stage::Root, || "entering the root")
 }

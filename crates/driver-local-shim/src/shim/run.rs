@@ -22,7 +22,7 @@ use crate::first::FirstProcess;
 use crate::helper::Helper;
 use crate::logs::LogWriter;
 use crate::oom::OomWatch;
-use crate::prepared::Prepared;
+use crate::prepared::Ahead;
 use crate::server::Server;
 use crate::status::{self, Progress, Watching};
 use crate::streams::{ERR, OUT, Ours, Streams};
@@ -50,8 +50,8 @@ pub(crate) struct Run {
 }
 
 /// Runs a container to its end.
-pub(crate) fn run(task: RunTask, driver: OwnedFd, prepared: Option<Prepared>) -> ExitCode {
-    match begin(task, &driver, prepared) {
+pub(crate) fn run(task: RunTask, driver: OwnedFd, ahead: Ahead) -> ExitCode {
+    match begin(task, &driver, ahead) {
         Ok((supervisor, report)) => {
             // A driver that was killed just now finds it in the journal.
             let _ = tell(&driver, &report);
@@ -87,9 +87,9 @@ pub(crate) fn tell_end(driver: &OwnedFd, done: Result<()>) -> ExitCode {
     }
 }
 
-fn begin(task: RunTask, driver: &OwnedFd, prepared: Option<Prepared>) -> Result<(Supervisor, Report)> {
+fn begin(task: RunTask, driver: &OwnedFd, ahead: Ahead) -> Result<(Supervisor, Report)> {
     let directory = Directory::open(&task.directory)?;
-    match make(&task, &directory, driver, prepared) {
+    match make(&task, &directory, driver, ahead) {
         Ok((begun, streams, server, log)) => {
             let report = Report::Started {
                 init_pid: begun.child.pid.as_raw_nonzero().get(),
@@ -130,10 +130,10 @@ fn make(
     task: &RunTask,
     directory: &Directory,
     driver: &OwnedFd,
-    prepared: Option<Prepared>,
+    ahead: Ahead,
 ) -> Result<(Begun, Ours, Server, LogWriter)> {
     let (watching, status) = status::channel().at(Stage::Prepare, || "a socket")?;
-    let first = FirstProcess::begin(task, prepared, status)?;
+    let first = FirstProcess::begin(task, ahead, status)?;
     let log = LogWriter::open(directory.open_log()?, task.log).at(Stage::Prepare, || "the log")?;
     let Streams {
         container: stdio,
@@ -156,7 +156,7 @@ fn make(
     if let Some(pid) = first.pid() {
         announce(task, directory, pid)?;
     }
-    let child = first.equip(task, equipment, &watching)?;
+    let child = first.equip(equipment, &watching)?;
     // Only now: the container is not spared.
     spare_from_oom();
     if let Some(user) = &task.sandbox.user {

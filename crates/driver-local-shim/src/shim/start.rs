@@ -11,12 +11,13 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid, umask};
 use rustix::thread::set_name;
 
-use crate::prepared::Prepared;
+use crate::prepared::{Ahead, Prepared};
+use crate::root::Bare;
 use crate::{adopt, cgroups, exec, files, fork_server, hold, quota, remove, run, sys};
 
 pub(crate) fn main() -> ExitCode {
     match harden() {
-        Ok(driver) => take_task(driver),
+        Ok(driver) => take_task(driver, None),
         Err(error) => {
             eprintln!("shim: {error}");
             ExitCode::FAILURE
@@ -45,15 +46,21 @@ fn harden() -> io::Result<OwnedFd> {
 }
 
 /// Does what the driver asks for on this socket.
-pub(crate) fn take_task(driver: OwnedFd) -> ExitCode {
-    match next(&driver) {
-        Ok(Task::Run(task)) => run::run(*task, driver, None),
-        Ok(Task::Prepare { shm_bytes, cgroups }) => prepare(driver, shm_bytes, &cgroups),
+pub(crate) fn take_task(driver: OwnedFd, bare: Option<Bare>) -> ExitCode {
+    let task = next(&driver);
+    let makes_root = matches!(task, Ok(Task::Run(_) | Task::Prepare { .. } | Task::Hold(_)));
+    let bare = bare.filter(|_| makes_root);
+    match task {
+        Ok(Task::Run(task)) => {
+            let prepared = None;
+            run::run(*task, driver, Ahead { prepared, bare })
+        }
+        Ok(Task::Prepare { shm_bytes, cgroups }) => prepare(driver, bare, shm_bytes, &cgroups),
         Ok(Task::ForkServer) => fork_server::serve(driver),
         Ok(Task::Exec(task)) => exec::exec(&task, driver),
         Ok(Task::Join(task)) => exec::exec_ahead(&task, driver),
         Ok(Task::Adopt(task)) => adopt::adopt(*task, driver),
-        Ok(Task::Hold(task)) => hold::hold(&task, &driver),
+        Ok(Task::Hold(task)) => hold::hold(&task, &driver, bare),
         Ok(Task::Remove(task)) => remove::remove(&task, &driver),
         Ok(Task::Files(task)) => files::work(&task, &driver),
         Ok(Task::Quota(task)) => quota::quota(&task, &driver),
@@ -66,13 +73,16 @@ pub(crate) fn next(driver: &OwnedFd) -> io::Result<Task> {
 }
 
 /// Waits for a run with a first process.
-fn prepare(driver: OwnedFd, shm_bytes: u64, groups: &[Cgroup]) -> ExitCode {
+fn prepare(driver: OwnedFd, bare: Option<Bare>, shm_bytes: u64, groups: &[Cgroup]) -> ExitCode {
+    // A server that forks shims has one for all of them.
+    let bare = bare.or_else(|| Bare::make().ok());
     // What cannot be made now fails, with its reason, when it is made for the run.
-    let prepared = Prepared::make(shm_bytes, groups).ok();
+    let make = |bare| Prepared::make(bare, shm_bytes, groups).ok();
+    let prepared = bare.as_ref().and_then(make);
     let task = next(&driver);
     let ended = match task {
         Ok(Task::Run(task)) => {
-            let ended = run::run(*task, driver, prepared);
+            let ended = run::run(*task, driver, Ahead { prepared, bare });
             if ended == ExitCode::SUCCESS {
                 // They were the container's.
                 return ended;

@@ -55,7 +55,10 @@ impl Place {
         for directory in ["bin", "etc", "tmp", "root", "data", "closed"] {
             fs::create_dir_all(layer.join(directory)).unwrap();
         }
-        for directory in ["container", "disk/upper", "disk/work"] {
+        for name in ["proc", "sys", "dev"] {
+            fs::create_dir_all(place.mountpoints().join(name)).unwrap();
+        }
+        for directory in ["container", "disk/upper", "disk/work", "top"] {
             fs::create_dir_all(place.temp.path().join(directory)).unwrap();
         }
         fs::copy(BUSYBOX, layer.join("bin/busybox")).unwrap();
@@ -84,6 +87,11 @@ impl Place {
         self.temp.path().join("layer")
     }
 
+    /// The lowest layer.
+    pub fn mountpoints(&self) -> PathBuf {
+        self.temp.path().join("mountpoints")
+    }
+
     pub fn directory(&self) -> PathBuf {
         self.temp.path().join("container")
     }
@@ -108,7 +116,6 @@ impl Place {
                 argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
                 env: vec!["PATH=/bin".to_owned()],
                 working_dir: "/".to_owned(),
-                make_working_dir: false,
                 rights: Rights {
                     identity: Identity {
                         user: "0".to_owned(),
@@ -135,10 +142,13 @@ impl Place {
             network: NetworkNamespace::New,
             user: None,
             root: Root {
-                lower: vec![self.text("layer")],
+                lower: ["top", "layer", "mountpoints"]
+                    .map(|name| self.text(name))
+                    .to_vec(),
                 writable: None,
             },
             mounts: Vec::new(),
+            working_dir: "/".to_owned(),
             shm_bytes: 1 << 20,
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use driver_local_shim::{Root, Stage, Writable};
+use driver_local_shim::{Root, Stage, Writable, running_kernel};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::mount::MountAttrFlags;
 
@@ -12,36 +12,89 @@ use super::filesystem::{DATA, Filesystem, LONGEST_VALUE};
 use super::{attach_at, host};
 use crate::failure::{At, Failure, Result};
 
-/// Makes a detached mount of the layers. A read-only root gets a writable layer in memory while it is built, so that missing
-/// mountpoints can be made in it in the one way there is; that is mounted at `place` too, if there is one: before Linux 6.15 an
-/// overlay cannot have a detached layer.
-pub(super) fn make(root: &Root, in_user_namespace: bool, place: Option<&OwnedFd>) -> Result<OwnedFd> {
-    let lower = root
-        .lower
-        .iter()
-        .map(|path| host(path))
-        .collect::<Result<Vec<_>>>()?;
-    // Detached, it would be gone with its descriptor before it is a layer.
-    let _memory;
-    let (upper, work) = match &root.writable {
-        Some(writable) => prepare(writable)?,
-        None => {
-            let memory = memory(place)?;
-            let directories = in_memory(&memory)?;
-            _memory = memory;
-            directories
-        }
+/// Makes a detached mount of the layers. A read-only root has nothing else, if `is_whole` says that all mountpoints are there. Else
+/// it gets a writable layer in memory while it is built, so that those can be made in the one way there is; that is mounted at
+/// `place` too, if there is one: before Linux 6.15 an overlay cannot have a detached layer.
+pub(super) fn make(
+    root: &Root,
+    in_user_namespace: bool,
+    place: Option<&OwnedFd>,
+    is_whole: impl FnOnce(&OwnedFd) -> bool,
+) -> Result<OwnedFd> {
+    let lower: Result<Vec<_>> = root.lower.iter().map(|path| host(path)).collect();
+    let layers = Layers {
+        lower: lower?,
+        in_user_namespace,
     };
-    let overlay = Filesystem::new("overlay")?;
-    set_lower(&overlay, &lower)?;
-    overlay.set("upperdir", path_of(&upper))?;
-    overlay.set("workdir", path_of(&work))?;
-    // What a container writes is not kept across a power loss; then syncing it at the end is only slow.
-    overlay.set_flag("volatile")?;
-    if in_user_namespace {
-        overlay.set_flag("userxattr")?;
+    if let Some(writable) = &root.writable {
+        let (upper, work) = prepare(writable)?;
+        return layers.mount(Some((&upper, &work)));
     }
-    overlay.mount(MountAttrFlags::MOUNT_ATTR_NODEV)
+    // Of a single one it cannot be made.
+    match layers.mount(None) {
+        Ok(mount) if is_whole(&mount) => Ok(mount),
+        _ => {
+            let memory = memory(place)?;
+            let (upper, work) = in_memory(&memory)?;
+            layers.mount(Some((&upper, &work)))
+        }
+    }
+}
+
+/// What is below.
+struct Layers {
+    lower: Vec<OwnedFd>,
+    in_user_namespace: bool,
+}
+
+impl Layers {
+    /// Mounts them, with a writable layer and its work directory, if there are any.
+    fn mount(&self, writable: Option<(&OwnedFd, &OwnedFd)>) -> Result<OwnedFd> {
+        let enter = |path| rustix::process::chdir(path).at(Stage::Root, || path);
+        // There their names are short, and have no characters that are special to overlay.
+        enter("/proc/self/fd")?;
+        let mount = self.mount_by_number(writable);
+        enter("/")?;
+        mount
+    }
+
+    fn mount_by_number(&self, writable: Option<(&OwnedFd, &OwnedFd)>) -> Result<OwnedFd> {
+        let overlay = Filesystem::new("overlay")?;
+        self.set_lower(&overlay)?;
+        if let Some((upper, work)) = writable {
+            overlay.set("upperdir", upper.as_raw_fd())?;
+            overlay.set("workdir", work.as_raw_fd())?;
+            // What a container writes is not kept across a power loss; then syncing it at the end is only slow.
+            overlay.set_flag("volatile")?;
+        }
+        if self.in_user_namespace {
+            overlay.set_flag("userxattr")?;
+        }
+        overlay.mount(MountAttrFlags::MOUNT_ATTR_NODEV)
+    }
+
+    /// One option where it is short enough, as it is for some eighty layers: what adds them one by one is unknown before Linux 6.7.
+    fn set_lower(&self, overlay: &Filesystem) -> Result<()> {
+        let numbers: Vec<_> = self
+            .lower
+            .iter()
+            .map(|layer| layer.as_raw_fd().to_string())
+            .collect();
+        let joined = numbers.join(":");
+        if joined.len() <= LONGEST_VALUE {
+            return overlay.set("lowerdir", joined);
+        }
+        if running_kernel() < Some((6, 7)) {
+            let count = numbers.len();
+            let message = format!(
+                "{count} layers are more than this kernel takes; merge some, or use Linux 6.7 or later"
+            );
+            return Err(Failure::new(Stage::Root, message));
+        }
+        numbers
+            .iter()
+            .try_for_each(|number| overlay.set("lowerdir+", number))
+    }
 }
 
 /// Where new mounts are until the root is entered, in the host's tree: nobody looks there by path.
@@ -77,20 +130,4 @@ fn in_memory(memory: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     };
     let directory = |name| directory(name).at(Stage::Root, || "the layer of mountpoints");
     Ok((directory("upper")?, directory("work")?))
-}
-
-/// One option where it is short enough: what adds them one by one is unknown before Linux 6.7, and before 6.5 that is
-/// told only when it is too late for another try.
-fn set_lower(overlay: &Filesystem, lower: &[OwnedFd]) -> Result<()> {
-    let paths: Vec<_> = lower.iter().map(path_of).collect();
-    let joined = paths.join(":");
-    if joined.len() <= LONGEST_VALUE {
-        return overlay.set("lowerdir", joined);
-    }
-    paths.iter().try_for_each(|path| overlay.set("lowerdir+", path))
-}
-
-/// A short path without characters that are special to overlay.
-fn path_of(directory: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", directory.as_raw_fd())
 }
