@@ -79,8 +79,9 @@ impl Containers {
 
     /// All containers of this owner, or of every owner, in no order.
     pub(crate) fn list(&self, all_owners: bool) -> Result<Vec<Container>> {
-        let mut found = Vec::new();
-        for id in self.ids()? {
+        let ids = self.ids()?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
             if let Some(container) = self.look(&id)?
                 && (all_owners || *container.spec.owner == *self.owner)
             {

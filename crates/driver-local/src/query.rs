@@ -20,9 +20,10 @@ pub(crate) fn get_container(core: &Core, id: &str) -> Result<Option<ContainerIns
 }
 
 pub(crate) fn list_containers(core: &Core, filter: &ContainerFilter) -> Result<Vec<ContainerInstance>> {
-    let mut found = core.containers.list(filter.all_owners)?;
-    found.sort_by(|a, b| a.spec.age().cmp(&b.spec.age()));
-    let described = found.iter().map(|container| describe(core, container));
+    let found = core.containers.list(filter.all_owners)?;
+    let mut by_age: Vec<_> = found.iter().collect();
+    by_age.sort_by_key(|container| container.spec.age());
+    let described = by_age.into_iter().map(|container| describe(core, container));
     Ok(described.filter(|instance| filter.matches(instance)).collect())
 }
 
