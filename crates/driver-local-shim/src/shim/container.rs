@@ -254,10 +254,15 @@ pub(crate) fn leave_keyring() -> Result<()> {
     }
 }
 
+/// The namespaces that every container has from its beginning on.
+pub(crate) const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWPID
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWIPC);
+
 /// The namespaces to begin in. That of mounts is made with the root, if it is not of a user namespace; that of cgroups after the
 /// cgroups are joined.
 pub(crate) fn namespace_flags(sandbox: &Sandbox) -> CloneFlags {
-    let mut flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    let mut flags = NAMESPACES;
     flags.set(CloneFlags::CLONE_NEWNET, sandbox.network.is_new());
     let of_user = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
     flags.set(of_user, sandbox.user.is_some());

@@ -9,7 +9,7 @@ use driver_local_shim::{Cgroup, NetworkNamespace, RunTask, Stage};
 use nix::sched::CloneFlags;
 
 use crate::cgroups::Joinable;
-use crate::container::{First, Made, leave_keyring};
+use crate::container::{First, Made, NAMESPACES, leave_keyring};
 use crate::failure::{At, Result};
 use crate::forked::{Forked, MOST, receive, receive_equipment, send};
 use crate::loopback;
@@ -40,10 +40,7 @@ impl Prepared {
     /// Forks the process, which is in these cgroups from the beginning (version 2) or the end (version 1) of what it makes.
     pub(crate) fn make(bare: &Bare, shm_bytes: u64, cgroups: &[Cgroup]) -> Result<Self> {
         let joinable = Joinable::open(cgroups)?;
-        let flags = CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWNET;
+        let flags = NAMESPACES | CloneFlags::CLONE_NEWNET;
         let process = Forked::make(flags.bits(), joinable.directory(), |shim| {
             wait(&shim, bare, shm_bytes, &joinable);
         })?;

@@ -108,6 +108,7 @@ impl Root {
     /// Mounts the layers, in a mount namespace of their own: in a bare one, where there is one and it will do.
     pub(crate) fn begin(bare: Option<Bare>, sandbox: &Sandbox) -> Result<Self> {
         umask_nothing();
+        // What cannot be made there is made in a copy of the host's tree, or fails there with its reason.
         if let Some(bare) = bare.filter(|_| sandbox.user.is_none())
             && let Ok(materials) = Materials::gather(sandbox)
         {

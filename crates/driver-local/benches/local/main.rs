@@ -127,28 +127,32 @@ async fn starts(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Tabl
         "containers started a second, 16 in flight, until {} run",
         WORKERS * each
     ));
-    let crun = rivals.start_rate(WORKERS, each);
-    if let Some(crun) = crun {
-        table.figure("crun run --detach", format!("{crun:.0}"), None);
-    }
-    for kind in driver::KINDS {
-        let rate = bench.start_rate(kind, WORKERS, each).await;
-        let ratio = crun.map(|crun| rate / crun);
-        table.figure(kind.name(), format!("{rate:.0}"), ratio);
-    }
+    let crun = ("crun run --detach", rivals.start_rate(WORKERS, each));
+    let ours = async |kind| bench.start_rate(kind, WORKERS, each).await;
+    rates(crun, ours, table).await;
 }
 
 /// Whole lifecycles, 16 at the same time.
 async fn in_flight(bench: &driver::Bench, rivals: &rivals::Rivals, table: &mut Table) {
     let each = rounds(50);
     table.section("lifecycles a second, 16 in flight");
-    let floor = rivals.rate(WORKERS, each);
-    if let Some(floor) = floor {
-        table.figure("floor", format!("{floor:.0}"), None);
+    let floor = ("floor", rivals.rate(WORKERS, each));
+    let ours = async |kind| bench.rate(kind, WORKERS, each).await;
+    rates(floor, ours, table).await;
+}
+
+/// A rival's rate, if it is here, and ours of each kind beside it.
+async fn rates(
+    (name, theirs): (&str, Option<f64>),
+    ours: impl AsyncFn(driver::Kind) -> f64,
+    table: &mut Table,
+) {
+    if let Some(theirs) = theirs {
+        table.figure(name, format!("{theirs:.0}"), None);
     }
     for kind in driver::KINDS {
-        let rate = bench.rate(kind, WORKERS, each).await;
-        let ratio = floor.map(|floor| rate / floor);
+        let rate = ours(kind).await;
+        let ratio = theirs.map(|theirs| rate / theirs);
         table.figure(kind.name(), format!("{rate:.0}"), ratio);
     }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat
 use rustix::mount::MountAttrFlags;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{SYSTEM, attach_at, filesystem, host, leave_for, make_private};
+use super::{SYSTEM, attach_at, filesystem, host, leave_for, make_private, umask_nothing};
 use crate::failure::{At, Failure, Result};
 use crate::forked::{Forked, receive, send};
 use crate::sys::add_attributes;
@@ -59,6 +59,7 @@ fn make() -> Result<OwnedFd> {
     let path = "/proc/self/ns/mnt";
     let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     make_private()?;
+    umask_nothing();
     let root = filesystem::directories()?;
     let mode = Mode::from_raw_mode(0o555);
     let system = SYSTEM.map(|path| path.trim_start_matches('/'));
