@@ -47,7 +47,7 @@ const STEPS: &[Step] = &[
     ("cgroup v2 and quotas", |arguments| match vm::missing() {
         Some(reason) => leave_out(arguments, &reason),
         // The conformance suite has asked the rest.
-        None => test::virtually(Some("cgroup quota")),
+        None => test::virtually(Some("cgroup quota image_of_many_layers")),
     }),
 ];
 

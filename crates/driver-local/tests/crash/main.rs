@@ -12,6 +12,8 @@
 mod app;
 mod before;
 mod calls;
+#[path = "../common/digest.rs"]
+mod digest;
 mod ending;
 mod judge;
 mod leftovers;

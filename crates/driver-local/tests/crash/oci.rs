@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+
+use crate::digest::digest;
 
 /// Its name in a registry, and in an archive.
 const NAME: &str = "crash/oci";
@@ -117,14 +118,6 @@ impl Oci {
             _ => client.write_all(body),
         }
     }
-}
-
-fn digest(content: &[u8]) -> String {
-    let digits: String = Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{digits}")
 }
 
 fn descriptor(kind: &str, content: &[u8]) -> Value {
