@@ -32,6 +32,8 @@ pub(crate) async fn wait_container(engine: &Arc<Engine>, id: &str, until: WaitCo
     let record = engine.records.of(id);
     let mut changes = record.watch();
     let mut seen = Seen::default();
+    // Of another it is not known whether it exists: an engine that is away is told at once.
+    let has_run = record.memory().last_run.is_some();
     let mut poll = FIRST_POLL;
     let mut away_since = None;
     loop {
@@ -52,7 +54,8 @@ pub(crate) async fn wait_container(engine: &Arc<Engine>, id: &str, until: WaitCo
             }
             Err(error) => {
                 let since = *away_since.get_or_insert_with(Instant::now);
-                if !seen.anything || !error.is_retryable() || since.elapsed() > AWAY_LIMIT {
+                let is_known = seen.anything || has_run;
+                if !is_known || !error.is_retryable() || since.elapsed() > AWAY_LIMIT {
                     return Err(error);
                 }
             }

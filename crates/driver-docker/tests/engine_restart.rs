@@ -150,10 +150,11 @@ async fn a_killed_engine_loses_no_waiter_and_is_not_misreported() {
             ContainerStatus::Running
         );
     }
-    let waiter = {
+    let wait = || {
         let (driver, id) = (driver.clone(), id.clone());
         tokio::spawn(async move { driver.wait_container(&id, WaitCondition::Exited).await })
     };
+    let before = wait();
 
     engine.end("-KILL");
     // The cache must not answer for an engine that is gone.
@@ -170,18 +171,18 @@ async fn a_killed_engine_loses_no_waiter_and_is_not_misreported() {
         "{error:?}"
     );
     assert!(!driver.health_check().await.unwrap().is_healthy());
+    let meanwhile = wait();
 
     // An engine that is started within about a second of the kill fails: its containerd is not yet gone.
     tokio::time::sleep(Duration::from_secs(3)).await;
     engine.start();
     engine.is_back(&driver).await;
-    let exit = tokio::time::timeout(BACK_LIMIT, waiter)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    // The engine that comes back ends what it finds running: SIGTERM, or SIGKILL after a while.
-    assert!(exit.signal.is_some(), "{exit:?}");
+    for waiter in [before, meanwhile] {
+        let exit = tokio::time::timeout(BACK_LIMIT, waiter).await;
+        let exit = exit.unwrap().unwrap().unwrap();
+        // The engine that comes back ends what it finds running: SIGTERM, or SIGKILL after a while.
+        assert!(exit.signal.is_some(), "{exit:?}");
+    }
     let after = driver.require_container(&id).await.unwrap();
     assert_eq!(after.status, ContainerStatus::Exited);
     driver.start_container(&id).await.unwrap();
