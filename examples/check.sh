@@ -9,9 +9,8 @@ mkdir -p "$work"
 
 echo "== Rust"
 cd "$root"
-cargo run -q -p driver-validation --bin export-schemas -- --check schemas
-cargo run -q -p driver-validation --bin export-fixtures -- --check examples/fixtures/generated
-cargo test -q -p driver-validation --test fixtures
+cargo xtask schema --check
+cargo test -q --all-features --test fixtures
 
 echo "== TypeScript"
 rm -rf "$work/typescript/generated"

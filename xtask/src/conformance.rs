@@ -14,8 +14,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::Engine;
-use crate::run::{Result, cargo, root, run, test_programs};
-use crate::{rootless, vm};
+use crate::run::{Result, root};
+use crate::{rootless, run, vm};
 
 #[derive(Args, Default)]
 pub(crate) struct Arguments {
@@ -103,15 +103,15 @@ const VIRTUAL_DEADLINE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn main(arguments: &Arguments) -> Result {
     let programs = programs(arguments)?;
-    let executables = build(&programs)?;
+    let built = build(&programs)?;
     if arguments.list {
-        let first = executables.first().ok_or("no driver has a conformance test")?;
-        return run(Command::new(first).arg("--list").args(selection(arguments)));
+        let first = built.tests.first().ok_or("no driver has a conformance test")?;
+        return run::run(Command::new(first).arg("--list").args(selection(arguments)));
     }
     let reports = root().join("target/conformance");
     fs::create_dir_all(&reports)?;
     let mut files = Vec::new();
-    for (program, executable) in programs.iter().zip(&executables) {
+    for (program, executable) in programs.iter().zip(&built.tests) {
         let file = reports.join(format!("{}.json", program.drivers[0]));
         let _ = fs::remove_file(&file);
         let ended = match program.machine {
@@ -137,7 +137,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result {
         }
         files.push(file);
     }
-    report(arguments, &files)
+    report(&built.report, arguments, &files)
 }
 
 /// All drivers that CI requires, or those of them that this machine can have, with the results for people.
@@ -198,27 +198,41 @@ fn programs(arguments: &Arguments) -> Result<Vec<&'static Program>> {
     Ok(PROGRAMS.iter().filter(chosen).collect())
 }
 
-/// Builds the test programs and returns their paths, in the same order.
-fn build(programs: &[&Program]) -> Result<Vec<PathBuf>> {
-    let packages = programs.iter().flat_map(|program| ["--package", program.package]);
-    let is_local = |program: &&&Program| program.package == "driver-local";
-    let features = programs
+/// What cargo has built.
+struct Built {
+    /// The test programs, in the order of those that were asked for.
+    tests: Vec<PathBuf>,
+    /// What joins their reports.
+    report: PathBuf,
+}
+
+fn build(programs: &[&Program]) -> Result<Built> {
+    const TEST: &str = "conformance";
+    const REPORT: &str = "conformance-report";
+    let is_chosen = |package| programs.iter().any(|program| program.package == package);
+    let mut options = vec!["--test", TEST, "--bin", REPORT];
+    // All of them are built as the tests of the workspace are; for some, what others need is not built.
+    if !PROGRAMS.iter().all(|program| is_chosen(program.package)) {
+        let drivers = programs.iter().map(|program| program.package);
+        let packages = drivers.chain(["driver-conformance"]);
+        options.extend(packages.flat_map(|package| ["--package", package]));
+    }
+    let built = run::build(options)?;
+    let find = |name, package| {
+        let is_it = |program: &&run::Program| program.name == name && program.package == package;
+        let found = built.iter().find(is_it);
+        found
+            .map(|program| program.executable.clone())
+            .ok_or_else(|| format!("{package} has no program `{name}`"))
+    };
+    let tests: std::result::Result<_, _> = programs
         .iter()
-        .find(is_local)
-        .map(|_| ["--features", "driver-local/pull"]);
-    let options = ["--test", "conformance"]
-        .into_iter()
-        .chain(features.into_iter().flatten());
-    let built = test_programs(options.chain(packages))?;
-    programs
-        .iter()
-        .map(|Program { package, .. }| {
-            let program = built.iter().find(|program| program.package == *package);
-            program
-                .map(|program| program.executable.clone())
-                .ok_or_else(|| format!("{package} has no test program `conformance`").into())
-        })
-        .collect()
+        .map(|program| find(TEST, program.package))
+        .collect();
+    Ok(Built {
+        tests: tests?,
+        report: find(REPORT, "driver-conformance")?,
+    })
 }
 
 fn selection(arguments: &Arguments) -> Vec<String> {
@@ -277,16 +291,8 @@ fn run_virtually(program: &Program, executable: &Path, arguments: &Arguments, fi
     Ok(format!("exit code {}", job.run()?))
 }
 
-fn report(arguments: &Arguments, files: &[PathBuf]) -> Result {
-    let mut command = cargo([
-        "run",
-        "--quiet",
-        "--package",
-        "driver-conformance",
-        "--bin",
-        "conformance-report",
-        "--",
-    ]);
+fn report(program: &Path, arguments: &Arguments, files: &[PathBuf]) -> Result {
+    let mut command = Command::new(program);
     command.args(["--format", &arguments.format]);
     if let Some(require) = &arguments.require {
         command.args(["--require", require]);

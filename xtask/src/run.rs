@@ -47,27 +47,33 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A program with tests.
-pub(crate) struct TestProgram {
+/// A program that cargo has built.
+pub(crate) struct Program {
     /// The directory of its package.
     pub(crate) directory: PathBuf,
     /// The name of its package.
     pub(crate) package: String,
+    /// The name of its target.
+    pub(crate) name: String,
     pub(crate) executable: PathBuf,
 }
 
-/// Builds the test programs that these arguments of `cargo test` choose.
-pub(crate) fn test_programs<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Vec<TestProgram>> {
-    let mut command = cargo(["test", "--no-run", "--message-format", "json"]);
+/// Builds the programs that these arguments of `cargo build` choose.
+///
+/// Cargo builds a crate once more for each set of features that is asked of it. So it is asked for those of all crates of
+/// the workspace with their tests, as `cargo xtask test` asks: at least one of the targets has to be a test or an example.
+pub(crate) fn build<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Vec<Program>> {
+    let mut command = cargo(["build", "--all-features", "--message-format", "json"]);
     let messages = output(command.args(arguments))?;
     let program = |message: &str| {
         let message: Value = serde_json::from_str(message).ok()?;
         let executable = message["executable"].as_str()?.into();
         let directory = Path::new(message["manifest_path"].as_str()?).parent()?;
-        Some(TestProgram {
+        Some(Program {
             directory: directory.to_owned(),
             // As all packages of this workspace are called.
             package: directory.file_name()?.to_string_lossy().into_owned(),
+            name: message["target"]["name"].as_str()?.to_owned(),
             executable,
         })
     };

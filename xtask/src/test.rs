@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::Engine;
-use crate::run::{Result, cargo, is_installed, root, run, test_programs};
+use crate::run::{Result, build, cargo, is_installed, root, run};
 use crate::vm;
 
 #[derive(Args)]
@@ -51,7 +51,8 @@ pub(crate) fn virtually(filter: Option<&str>) -> Result {
     if let Some(reason) = vm::missing() {
         return Err(reason.into());
     }
-    let programs = test_programs(["--package", "driver-local", "--lib", "--tests"])?;
+    let mut programs = build(["--tests"])?;
+    programs.retain(|program| program.package == "driver-local");
     let directory = programs
         .first()
         .map_or_else(root, |program| program.directory.clone());

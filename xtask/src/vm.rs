@@ -68,8 +68,10 @@ pub(crate) fn missing() -> Option<String> {
         })
 }
 
-/// What the initramfs has to load to reach the host's files; the kernel loads the rest by itself.
-const MODULES: [&str; 9] = [
+/// What the initramfs has to load to reach the host's files, and what udev would make loop devices of; the kernel loads the rest
+/// by itself.
+const MODULES: [&str; 10] = [
+    "loop",
     "virtio_blk",
     "quota_v2",
     "ext4",

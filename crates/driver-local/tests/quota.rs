@@ -1,5 +1,6 @@
 //! A writable root under a project quota: what a container can do against its limit, and that nothing of it outlives the
-//! container. Skipped where the directory for temporary files has no project quotas; `cargo xtask test --vm` has them.
+//! container. On ext4 skipped where the directory for temporary files has no project quotas, on XFS where none can be made in
+//! it; `cargo xtask test --vm` has both.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use driver_local::{DiskBackend, LocalDriver};
 use driver_types::{ContainerConfig, ContainerDriver, ContainerDriverExt, ExecSpec, ResourceLimits};
+use rstest::rstest;
 
 const MIB: u64 = ResourceLimits::MIB;
 
@@ -21,12 +23,84 @@ fn open(state: &Path) -> LocalDriver {
 }
 
 async fn can_run(driver: &LocalDriver) -> bool {
-    let lack = fixture::lack(driver).await;
-    if let Some(lack) = &lack {
-        assert!(std::env::var_os("DRIVER_REQUIRE_QUOTA").is_none(), "{lack}");
-        println!("skipped: {lack}");
+    fixture::lack(driver).await.is_none_or(skip)
+}
+
+/// `false`, unless this machine must have them.
+fn skip(lack: String) -> bool {
+    assert!(std::env::var_os("DRIVER_REQUIRE_QUOTA").is_none(), "{lack}");
+    println!("skipped: {lack}");
+    false
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// That of the directory for temporary files.
+    Ext4,
+    Xfs,
+}
+
+/// Where state directories are.
+struct Place {
+    kind: Kind,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    /// `None`, with the reason printed: there is no such file system to be had.
+    fn of(kind: Kind) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Self { kind, directory };
+        let made = match kind {
+            Kind::Ext4 => Ok(()),
+            Kind::Xfs => place.mount_xfs(),
+        };
+        made.map_or_else(skip, |()| true).then_some(place)
     }
-    lack.is_none()
+
+    fn mount_xfs(&self) -> Result<(), String> {
+        let image = self.directory.path().join("image");
+        // The least that mkfs.xfs takes; room that is not written is not taken.
+        fs::File::create(&image).unwrap().set_len(300 * MIB).unwrap();
+        fs::create_dir(self.path()).unwrap();
+        run(Command::new("mkfs.xfs").arg("-q").arg(&image))?;
+        let options = ["-t", "xfs", "-o", "loop,prjquota"];
+        run(Command::new("mount").args(options).arg(image).arg(self.path()))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self.kind {
+            Kind::Ext4 => self.directory.path().to_owned(),
+            Kind::Xfs => self.directory.path().join("mounted"),
+        }
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        let state = self.path().join(name);
+        fs::create_dir(&state).unwrap();
+        state
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if matches!(self.kind, Kind::Xfs) {
+            // Lazily: a driver's processes end a moment after it. Not mounted where it could not be made.
+            let _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    output
+        .status
+        .success()
+        .then_some(())
+        .ok_or_else(|| format!("{command:?}: {told}"))
 }
 
 fn config() -> ContainerConfig {
@@ -44,39 +118,54 @@ fn disk(state: &Path, id: &str) -> PathBuf {
     state.join("containers").join(id).join("disk")
 }
 
-/// What the kernel keeps of a project, as e2fsprogs lists it from the device.
+/// What the kernel keeps of a project, as the tools of its file system list it.
 struct Project {
     id: String,
-    device: PathBuf,
+    kind: Kind,
+    /// The device of ext4, where XFS is mounted.
+    place: PathBuf,
 }
 
 impl Project {
     /// That of a container's layer.
-    fn of(disk: &Path) -> Self {
+    fn of(place: &Place, disk: &Path) -> Self {
         let listed = Command::new("lsattr")
             .args(["-p", "-d"])
             .arg(disk)
             .output()
             .unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
-        let id = listed.split_whitespace().next().unwrap().to_owned();
-        let device = rustix::fs::stat(disk).unwrap().st_dev;
-        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).unwrap();
-        let device = Path::new("/dev").join(device.file_name().unwrap());
-        Self { id, device }
+        Self {
+            id: listed.split_whitespace().next().unwrap().to_owned(),
+            kind: place.kind,
+            place: match place.kind {
+                Kind::Ext4 => device_of(disk),
+                Kind::Xfs => place.path(),
+            },
+        }
     }
 
     /// `None` where the list could not be read: the file system that changes meanwhile.
     fn known(&self) -> Option<bool> {
-        let listed = Command::new("debugfs")
-            .args(["-R", "list_quota project"])
-            .arg(&self.device)
-            .output()
-            .unwrap();
-        let listed = String::from_utf8_lossy(&listed.stdout);
-        let is_it = |line: &str| line.split_whitespace().next() == Some(&self.id);
-        listed.contains("limit").then(|| listed.lines().any(is_it))
+        let list = match self.kind {
+            Kind::Ext4 => Command::new("debugfs")
+                .args(["-R", "list_quota project"])
+                .arg(&self.place)
+                .output(),
+            Kind::Xfs => Command::new("xfs_quota")
+                .args(["-x", "-c", "report -p -n -b -i"])
+                .arg(&self.place)
+                .output(),
+        };
+        let listed = list.unwrap().stdout;
+        let listed = String::from_utf8_lossy(&listed);
+        let is_it = |line: &str| {
+            let first = line.split_whitespace().next();
+            first.is_some_and(|word| word.trim_start_matches('#') == self.id)
+        };
+        // The head of the list.
+        let is_read = listed.contains("limit") || listed.contains("Hard");
+        is_read.then(|| listed.lines().any(is_it))
     }
 
     async fn becomes_known(&self, known: bool) {
@@ -91,10 +180,20 @@ impl Project {
     }
 }
 
+fn device_of(file: &Path) -> PathBuf {
+    let device = rustix::fs::stat(file).unwrap().st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).unwrap();
+    Path::new("/dev").join(device.file_name().unwrap())
+}
+
+#[rstest]
+#[case::ext4(Kind::Ext4)]
+#[case::xfs(Kind::Xfs)]
 #[tokio::test]
-async fn a_container_cannot_pass_its_quota() {
-    let state = tempfile::tempdir().unwrap();
-    let driver = open(state.path());
+async fn a_container_cannot_pass_its_quota(#[case] kind: Kind) {
+    let Some(place) = Place::of(kind) else { return };
+    let driver = open(&place.state("state"));
     if !can_run(&driver).await {
         return;
     }
@@ -138,10 +237,13 @@ async fn a_container_cannot_pass_its_quota() {
     driver.force_remove(&id).await.unwrap();
 }
 
+#[rstest]
+#[case::ext4(Kind::Ext4)]
+#[case::xfs(Kind::Xfs)]
 #[tokio::test]
-async fn a_quota_is_changed_while_the_container_runs() {
-    let state = tempfile::tempdir().unwrap();
-    let driver = open(state.path());
+async fn a_quota_is_changed_while_the_container_runs(#[case] kind: Kind) {
+    let Some(place) = Place::of(kind) else { return };
+    let driver = open(&place.state("state"));
     if !can_run(&driver).await {
         return;
     }
@@ -160,18 +262,21 @@ async fn a_quota_is_changed_while_the_container_runs() {
     driver.force_remove(&id).await.unwrap();
 }
 
+#[rstest]
+#[case::ext4(Kind::Ext4)]
+#[case::xfs(Kind::Xfs)]
 #[tokio::test]
-async fn a_quota_ends_with_its_container() {
-    let state = tempfile::tempdir().unwrap();
-    let other = tempfile::tempdir().unwrap();
-    let (driver, beside) = (open(state.path()), open(other.path()));
+async fn a_quota_ends_with_its_container(#[case] kind: Kind) {
+    let Some(place) = Place::of(kind) else { return };
+    let (state, other) = (place.state("state"), place.state("other"));
+    let (driver, beside) = (open(&state), open(&other));
     if !can_run(&driver).await {
         return;
     }
     let id = driver.run_container(&config()).await.unwrap().id;
     let twin = beside.create_container(&config()).await.unwrap().id;
-    let project = Project::of(&disk(state.path(), &id));
-    let another = Project::of(&disk(other.path(), &twin));
+    let project = Project::of(&place, &disk(&state, &id));
+    let another = Project::of(&place, &disk(&other, &twin));
     assert_ne!(project.id, another.id);
     project.becomes_known(true).await;
     another.becomes_known(true).await;
@@ -182,8 +287,8 @@ async fn a_quota_ends_with_its_container() {
 
     // As it is when the maker dies just before its last step.
     drop(beside);
-    let containers = other.path().join("containers");
+    let containers = other.join("containers");
     fs::rename(containers.join(&twin), containers.join(format!(".new-{twin}"))).unwrap();
-    open(other.path()).recover().await.unwrap();
+    open(&other).recover().await.unwrap();
     another.becomes_known(false).await;
 }

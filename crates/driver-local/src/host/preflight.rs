@@ -13,13 +13,13 @@ use crate::rootless::Rootless;
 /// What the shim cannot do without: mounts by descriptor whose attributes are changed before anybody sees them.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
-/// What making a container takes, by capabilities(7): its file systems and devices, its ids, its limits, its end.
-const NEEDED: [&str; 12] = [
+/// What making a container takes, by capabilities(7): its file systems, its ids, its limits, its end. Devices that it may not make
+/// are bound.
+const NEEDED: [&str; 11] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
     "KILL",
-    "MKNOD",
     "NET_ADMIN",
     "SETGID",
     "SETPCAP",

@@ -85,10 +85,7 @@ impl Layers {
             return overlay.set("lowerdir", joined);
         }
         if running_kernel() < Some((6, 7)) {
-            let count = numbers.len();
-            let message = format!(
-                "{count} layers are more than this kernel takes; merge some, or use Linux 6.7 or later"
-            );
+            let message = "the image has more layers than this kernel takes (some eighty); merge some, or use Linux 6.7 or later";
             return Err(Failure::new(Stage::Root, message));
         }
         numbers
