@@ -76,12 +76,10 @@ pub(crate) async fn get_image(core: &Arc<Core>, reference: &str) -> Result<Optio
 pub(crate) async fn remove_image(core: &Arc<Core>, reference: &str) -> Result<()> {
     let (containers, reference) = (Arc::clone(&core.containers), reference.to_owned());
     let removed = call(core, move |images| {
-        let users = containers.list(true)?;
         images.remove(&reference, |id| {
-            let user = users
-                .iter()
-                .find(|user| user.spec.image.id.as_deref() == Some(id));
-            user.map(|user| user.spec.name.clone())
+            let all = containers.list(true)?;
+            let user = all.iter().find(|user| user.spec.image.id.as_deref() == Some(id));
+            Ok(user.map(|user| user.spec.name.clone()))
         })
     })
     .await?;
@@ -141,4 +139,45 @@ async fn call<T: Send + 'static>(
 ) -> Result<T> {
     let images = Arc::clone(&core.images);
     blocking(move || work(&images)).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use driver_types::ContainerConfig;
+    use futures_util::stream;
+
+    use super::*;
+    use crate::LocalOptions;
+    use crate::create::create_container;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_container_that_is_made_while_its_image_is_about_to_go_keeps_it() {
+        const IMAGE: &str = "test/image:1";
+        let state = tempfile::tempdir().unwrap();
+        let options = LocalOptions::default().state_dir(state.path());
+        let core = Arc::new(Core::open(options).unwrap());
+        let empty = bytes::Bytes::from(tar::Builder::new(Vec::new()).into_inner().unwrap());
+        let archive = Box::pin(stream::iter([Ok(empty)]));
+        import_image(&core, &ImportOptions::new(IMAGE), archive)
+            .await
+            .unwrap();
+
+        let held = core.images.hold().unwrap();
+        let removal = tokio::spawn({
+            let core = Arc::clone(&core);
+            async move { remove_image(&core, IMAGE).await }
+        });
+        // If it looks for users before it has the store, it has by now.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let config = ContainerConfig::new("session", IMAGE).command(["/nothing"]);
+        let container = create_container(&core, &config).await.unwrap();
+        drop(held);
+        let error = removal.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains(&container.name), "{error}");
+        assert!(get_image(&core, IMAGE).await.unwrap().is_some());
+    }
 }

@@ -59,7 +59,7 @@ const LINKS: [(&str, &str); 6] = [
     ("loop", "/loop"),
 ];
 
-/// How the archive is imported.
+/// How the archive is imported: as an image that no other reference stands for, whatever other cases import meanwhile.
 pub(crate) fn import_options(reference: &str) -> ImportOptions {
     let mut options = ImportOptions::new(reference);
     options.entrypoint = vec![PROGRAM.to_owned()];
@@ -68,9 +68,9 @@ pub(crate) fn import_options(reference: &str) -> ImportOptions {
         .into_iter()
         .collect();
     options.working_dir = Some("/work".to_owned());
-    options
-        .labels
-        .insert("conformance".to_owned(), "workload".to_owned());
+    let labels = [("conformance", "workload"), ("reference", reference)];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    options.labels.extend(labels);
     options
 }
 

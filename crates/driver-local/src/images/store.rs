@@ -177,7 +177,7 @@ impl ImageStore {
     pub(crate) fn remove(
         &self,
         reference: &str,
-        user: impl Fn(&str) -> Option<String>,
+        user: impl Fn(&str) -> Result<Option<String>>,
     ) -> Result<Vec<String>> {
         let locked = self.lock(FlockOperation::LockExclusive).map_err(broken_store)?;
         let Some((id, _)) = self.find(reference)? else {
@@ -195,7 +195,7 @@ impl ImageStore {
         };
         let last = names.values().all(|name| name.id != id);
         // One name of several may go at any time: the image stays under the others, as with Docker.
-        if last && let Some(user) = user(&id) {
+        if last && let Some(user) = user(&id)? {
             let message = format!("image {reference} is in use by container {user}");
             let hint = "remove that container first";
             return Err(DriverError::violations(vec![

@@ -181,7 +181,7 @@ fn a_read_only_container_has_the_layers_of_its_image() {
     let spec = fixture.store.resolve("snap:1").unwrap().unwrap();
     assert_eq!(spec.layers, base.layers);
     // The layer is needed as long as one of them is there.
-    fixture.store.remove(&image.id, |_| None).unwrap();
+    fixture.store.remove(&image.id, |_| Ok(None)).unwrap();
     assert!(Path::new(&spec.layers[0]).exists());
 }
 

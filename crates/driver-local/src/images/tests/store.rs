@@ -14,8 +14,8 @@ fn tar(content: &str) -> Vec<u8> {
     Tar::new().file("x", content).end()
 }
 
-fn nobody(_: &str) -> Option<String> {
-    None
+fn nobody(_: &str) -> Result<Option<String>> {
+    Ok(None)
 }
 
 #[rstest]
@@ -161,7 +161,7 @@ fn removal_by_reference_and_by_id() {
 fn an_image_in_use_is_kept() {
     let fixture = Fixture::new();
     let image = fixture.import(&tar("x")).unwrap();
-    let user = |id: &str| (id == image.id).then(|| "my-container".to_owned());
+    let user = |id: &str| Ok((id == image.id).then(|| "my-container".to_owned()));
     for reference in ["test/image:1", &image.id] {
         let error = fixture.store.remove(reference, user).unwrap_err();
         assert_eq!(error.code(), "CONFIGURATION_ERROR");
