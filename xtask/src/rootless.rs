@@ -42,8 +42,12 @@ pub(crate) fn run(
     fs::copy(program, &copy)?;
     // The user may have no compiler, and cannot reach that of root.
     let workload = place.0.join("workload");
+    fs::create_dir(&workload)?;
     run::run(Command::new(program).arg("--workload").arg(&workload))?;
-    for path in [&copy, &workload] {
+    let written: Vec<_> = fs::read_dir(&workload)?
+        .map(|file| Ok(file?.path()))
+        .collect::<std::io::Result<_>>()?;
+    for path in written.iter().chain([&copy, &workload]) {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
     let report = place.0.join("report.json");

@@ -45,8 +45,8 @@ struct Arguments {
     /// List the cases and run none
     #[arg(long)]
     list: bool,
-    /// Write the program that runs in the containers to a file, for `DRIVER_CONFORMANCE_WORKLOAD`, and run no case
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Write what is compiled for the containers to a directory, for `DRIVER_CONFORMANCE_WORKLOAD`, and run no case
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
     workload: Option<PathBuf>,
     /// As `cargo nextest` calls test programs: the suite is one test.
     #[arg(long, hide = true)]
@@ -114,8 +114,8 @@ fn list_for_nextest(arguments: &Arguments) -> io::Result<ExitCode> {
 }
 
 fn write_workload(arguments: &Arguments) -> io::Result<ExitCode> {
-    if let Some(file) = &arguments.workload {
-        std::fs::write(file, crate::workload::program().map_err(io::Error::other)?)?;
+    if let Some(directory) = &arguments.workload {
+        crate::workload::write(directory).map_err(io::Error::other)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -29,7 +29,7 @@ pub(super) fn register(group: &mut Group) {
     group
         .case("libraries_of_an_image_are_not_loaded", libraries)
         .needs(IMPORT)
-        .needs(&[Capability::Copy])
+        .needs(&[Capability::Copy, Capability::User])
         .proves(&["7.escape", "3.copy.root"]);
 }
 

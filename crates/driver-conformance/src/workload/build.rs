@@ -22,15 +22,18 @@ const SOURCES: [(&str, &str); 8] = [
 /// A library that tells when it is loaded.
 const LIBRARY: &str = include_str!("../../workload/library.rs");
 
+/// What they are called where they are written for others.
+const PROGRAM: &str = "program";
+const HOSTILE: &str = "hostile.so";
+
 /// The program as a static executable.
 ///
 /// # Errors
 ///
 /// There is no `rustc`, it cannot link statically, or the cache cannot be written.
 pub(crate) fn program() -> Result<Vec<u8>, String> {
-    // Made before, for a user who has no compiler.
-    if let Some(made) = std::env::var_os("DRIVER_CONFORMANCE_WORKLOAD") {
-        return fs::read(&made).map_err(|error| format!("{}: {error}", Path::new(&made).display()));
+    if let Some(program) = written(PROGRAM) {
+        return Ok(program);
     }
     let flags = [
         "--crate-name=workload",
@@ -48,6 +51,9 @@ pub(crate) fn program() -> Result<Vec<u8>, String> {
 ///
 /// There is no `rustc`, it cannot link, or the cache cannot be written.
 pub(crate) fn library() -> Result<Vec<u8>, String> {
+    if let Some(library) = written(HOSTILE) {
+        return Ok(library);
+    }
     let flags = [
         "--crate-name=hostile",
         "--crate-type=cdylib",
@@ -57,6 +63,26 @@ pub(crate) fn library() -> Result<Vec<u8>, String> {
     ];
     made(&[("main.rs", LIBRARY)], &flags, |_| Vec::new())
         .map_err(|error| format!("cannot build the hostile library: {error}"))
+}
+
+/// Writes both into a directory, which `DRIVER_CONFORMANCE_WORKLOAD` then names to a user who has no compiler.
+///
+/// # Errors
+///
+/// Those of [`program`]. Where there is no [`library`], the user has none either.
+pub(crate) fn write(directory: &Path) -> Result<(), String> {
+    let write = |name, content: Vec<u8>| {
+        let path = directory.join(name);
+        fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    write(PROGRAM, program()?)?;
+    library().map_or(Ok(()), |library| write(HOSTILE, library))
+}
+
+/// What was written by another user.
+fn written(name: &str) -> Option<Vec<u8>> {
+    let directory = std::env::var_os("DRIVER_CONFORMANCE_WORKLOAD")?;
+    fs::read(Path::new(&directory).join(name)).ok()
 }
 
 /// What the sources give with these flags, from the cache where it was made before.

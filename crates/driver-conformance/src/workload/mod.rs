@@ -3,5 +3,5 @@
 mod build;
 mod image;
 
-pub(crate) use build::{library, program};
+pub(crate) use build::{library, write};
 pub(crate) use image::{PROGRAM, hostile_archive, image_archive, import_options};

@@ -63,6 +63,8 @@ pub(super) fn of(host: &Host) -> Preflight {
         None => checks.push(forwarding()),
         Some(rootless) => checks.extend([ids(rootless), outbound(host)]),
     }
+    let is_root = host.rootless.is_none();
+    let service = |name| service(name, is_root);
     checks.extend(host.service.as_deref().map(service));
     let bridges = host.networks();
     let limits = [
@@ -229,12 +231,22 @@ fn disk_limit(host: &Host) -> PreflightCheck {
 }
 
 /// How the unit is set cannot be seen from here.
-fn service(name: &str) -> PreflightCheck {
-    let message = format!(
+/// Without root the containers are below the group of the service, in which nothing can be started then.
+fn service(name: &str, is_root: bool) -> PreflightCheck {
+    let stop = format!(
         "this process runs in the systemd service {name}: unless that has KillMode=process, to stop it ends the shims of all containers"
     );
-    let remedy =
-        "set KillMode=process and Delegate=yes in the [Service] section of the unit, if they are not";
+    let (message, remedy) = match is_root {
+        true => (
+            stop,
+            "set KillMode=process and Delegate=yes in the [Service] section of the unit, if they are not",
+        ),
+        false => (
+            stop + "; unless it has DelegateSubgroup, it cannot be started again while they run",
+            "set KillMode=process, Delegate=yes and DelegateSubgroup=init (systemd 254 or later) in the [Service] section of the \
+             unit, if they are not",
+        ),
+    };
     check("service", CheckStatus::Warn, &message, remedy)
 }
 

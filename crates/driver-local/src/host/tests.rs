@@ -172,20 +172,23 @@ fn a_host_without_landlock_is_told_of(#[case] landlock: Landlock, #[case] told: 
     assert!(check.remedy.as_ref().unwrap().contains("lsm="), "{check:?}");
 }
 
-#[test]
-fn a_service_is_warned_of_its_stop() {
+/// Who is not root, and of its start after that: the containers are in its group.
+#[rstest]
+#[case::root(None, false)]
+#[case::user(Some(user(false)), true)]
+fn a_service_is_warned_of_its_stop(#[case] rootless: Option<Rootless>, #[case] of_its_start: bool) {
     let service = Some("agent.service".to_owned());
     let host = Host {
         service,
+        rootless,
         ..complete()
     };
     let checks = host.preflight().checks;
     let warned = checks.iter().find(|check| check.name == "service").unwrap();
     assert_eq!(warned.status, CheckStatus::Warn);
-    assert!(
-        warned.remedy.as_deref().unwrap().contains("KillMode=process"),
-        "{warned:?}"
-    );
+    let remedy = warned.remedy.as_deref().unwrap();
+    assert!(remedy.contains("KillMode=process"), "{warned:?}");
+    assert_eq!(remedy.contains("DelegateSubgroup"), of_its_start, "{warned:?}");
     host.require().unwrap();
 }
 
