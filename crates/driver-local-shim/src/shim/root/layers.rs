@@ -30,9 +30,10 @@ pub(super) fn make(
         let (upper, work) = prepare(writable)?;
         return layers.mount(Some((&upper, &work)));
     }
-    // Of a single one it cannot be made.
-    match layers.mount(None) {
-        Ok(mount) if is_whole(&mount) => Ok(mount),
+    // Of a single one it cannot be made; the kernel would log the attempt.
+    let read_only = (layers.lower.len() > 1).then(|| layers.mount(None));
+    match read_only {
+        Some(Ok(mount)) if is_whole(&mount) => Ok(mount),
         _ => {
             let memory = memory(place)?;
             let (upper, work) = in_memory(&memory)?;
