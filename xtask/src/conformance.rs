@@ -98,7 +98,7 @@ const PROGRAMS: [Program; 6] = [
     },
 ];
 
-/// The suite takes five minutes on two emulated processors.
+/// The suite takes five to ten minutes on two emulated processors.
 const VIRTUAL_DEADLINE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn main(arguments: &Arguments) -> Result {

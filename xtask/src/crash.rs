@@ -5,15 +5,7 @@ use clap::Args;
 use crate::run::{Result, cargo, run};
 
 /// As tests of `driver-local`, by the names of `tests/crash/main.rs`.
-const TARGET: [&str; 7] = [
-    "test",
-    "--package",
-    "driver-local",
-    "--features",
-    "pull",
-    "--test",
-    "crash",
-];
+const TARGET: [&str; 4] = ["test", "--all-features", "--test", "crash"];
 
 #[derive(Args)]
 pub(crate) struct CrashArguments {

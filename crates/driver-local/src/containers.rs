@@ -91,6 +91,13 @@ impl Containers {
         Ok(found)
     }
 
+    /// The name of a container of which `uses` holds, of this owner or of any.
+    pub(crate) fn user(&self, all_owners: bool, uses: impl Fn(&Spec) -> bool) -> Result<Option<String>> {
+        let all = self.list(all_owners)?;
+        let user = all.iter().find(|container| uses(&container.spec));
+        Ok(user.map(|user| user.spec.name.clone()))
+    }
+
     /// The ids of all containers on disk.
     fn ids(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(self.layout.containers()) {

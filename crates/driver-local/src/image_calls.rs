@@ -77,9 +77,7 @@ pub(crate) async fn remove_image(core: &Arc<Core>, reference: &str) -> Result<()
     let (containers, reference) = (Arc::clone(&core.containers), reference.to_owned());
     let removed = call(core, move |images| {
         images.remove(&reference, |id| {
-            let all = containers.list(true)?;
-            let user = all.iter().find(|user| user.spec.image.id.as_deref() == Some(id));
-            Ok(user.map(|user| user.spec.name.clone()))
+            containers.user(true, |spec| spec.image.id.as_deref() == Some(id))
         })
     })
     .await?;

@@ -36,11 +36,9 @@ pub(crate) async fn remove_volume(core: &Arc<Core>, id: &str) -> Result<()> {
 /// The name of a container that uses a volume.
 pub(crate) fn user_of_volume(core: &Core, owner: &str, volume: &str) -> Result<Option<String>> {
     let uses = |mount: &VolumeMount| mount.effective_type() == MountType::Volume && mount.source == volume;
-    let containers = core.containers.list(true)?;
-    let user = containers
-        .iter()
-        .find(|user| user.spec.owner == owner && user.spec.config.volumes.iter().any(uses));
-    Ok(user.map(|user| user.spec.name.clone()))
+    core.containers.user(true, |spec| {
+        spec.owner == owner && spec.config.volumes.iter().any(uses)
+    })
 }
 
 /// Makes a network, or returns the equal one.
@@ -60,9 +58,7 @@ pub(crate) async fn remove_network(core: &Arc<Core>, id: &str) -> Result<()> {
     let (holder, id) = (Arc::clone(core), id.to_owned());
     let removed = blocking(move || {
         holder.networks.remove(&id, |name| {
-            let users = holder.containers.list(false)?;
-            let user = users.iter().find(|user| user.spec.config.network == name);
-            Ok(user.map(|user| user.spec.name.clone()))
+            holder.containers.user(false, |spec| spec.config.network == name)
         })
     });
     let name = removed.await?;

@@ -33,7 +33,7 @@ const HOSTILE: &str = "hostile.so";
 /// There is no `rustc`, it cannot link statically, or the cache cannot be written.
 pub(crate) fn program() -> Result<Vec<u8>, String> {
     if let Some(program) = written(PROGRAM) {
-        return Ok(program);
+        return program;
     }
     let flags = [
         "--crate-name=workload",
@@ -52,7 +52,7 @@ pub(crate) fn program() -> Result<Vec<u8>, String> {
 /// There is no `rustc`, it cannot link, or the cache cannot be written.
 pub(crate) fn library() -> Result<Vec<u8>, String> {
     if let Some(library) = written(HOSTILE) {
-        return Ok(library);
+        return library;
     }
     let flags = [
         "--crate-name=hostile",
@@ -79,10 +79,11 @@ pub(crate) fn write(directory: &Path) -> Result<(), String> {
     library().map_or(Ok(()), |library| write(HOSTILE, library))
 }
 
-/// What was written by another user.
-fn written(name: &str) -> Option<Vec<u8>> {
-    let directory = std::env::var_os("DRIVER_CONFORMANCE_WORKLOAD")?;
-    fs::read(Path::new(&directory).join(name)).ok()
+/// What another user wrote, where the variable says so; then nothing is built here.
+fn written(name: &str) -> Option<Result<Vec<u8>, String>> {
+    let path = Path::new(&std::env::var_os("DRIVER_CONFORMANCE_WORKLOAD")?).join(name);
+    let read = fs::read(&path);
+    Some(read.map_err(|error| format!("DRIVER_CONFORMANCE_WORKLOAD: {}: {error}", path.display())))
 }
 
 /// What the sources give with these flags, from the cache where it was made before.

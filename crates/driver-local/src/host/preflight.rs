@@ -63,8 +63,9 @@ pub(super) fn of(host: &Host) -> Preflight {
         None => checks.push(forwarding()),
         Some(rootless) => checks.extend([ids(rootless), outbound(host)]),
     }
-    let is_root = host.rootless.is_none();
-    let service = |name| service(name, is_root);
+    // Those of root, and of version 1, are elsewhere.
+    let below = host.rootless.is_some() && host.cgroups == "cgroup v2";
+    let service = |name| service(name, below);
     checks.extend(host.service.as_deref().map(service));
     let bridges = host.networks();
     let limits = [
@@ -230,19 +231,19 @@ fn disk_limit(host: &Host) -> PreflightCheck {
     check("disk limit", status, &message, &remedy)
 }
 
-/// How the unit is set cannot be seen from here.
-/// Without root the containers are below the group of the service, in which nothing can be started then.
-fn service(name: &str, is_root: bool) -> PreflightCheck {
+/// How the unit is set cannot be seen from here. Where the containers are `below` the group of the service, nothing can be started
+/// in that while they run.
+fn service(name: &str, below: bool) -> PreflightCheck {
     let stop = format!(
         "this process runs in the systemd service {name}: unless that has KillMode=process, to stop it ends the shims of all containers"
     );
-    let (message, remedy) = match is_root {
-        true => (
+    let (message, remedy) = match below {
+        false => (
             stop,
             "set KillMode=process and Delegate=yes in the [Service] section of the unit, if they are not",
         ),
-        false => (
-            stop + "; unless it has DelegateSubgroup, it cannot be started again while they run",
+        true => (
+            stop + "; unless it has DelegateSubgroup, it cannot be started again while its containers run",
             "set KillMode=process, Delegate=yes and DelegateSubgroup=init (systemd 254 or later) in the [Service] section of the \
              unit, if they are not",
         ),

@@ -172,15 +172,21 @@ fn a_host_without_landlock_is_told_of(#[case] landlock: Landlock, #[case] told: 
     assert!(check.remedy.as_ref().unwrap().contains("lsm="), "{check:?}");
 }
 
-/// Who is not root, and of its start after that: the containers are in its group.
+/// And of its start after that, where the containers are in its group.
 #[rstest]
-#[case::root(None, false)]
-#[case::user(Some(user(false)), true)]
-fn a_service_is_warned_of_its_stop(#[case] rootless: Option<Rootless>, #[case] of_its_start: bool) {
+#[case::root(None, "cgroup v2", false)]
+#[case::user(Some(user(false)), "cgroup v2", true)]
+#[case::user_without_cgroups(Some(user(false)), "no cgroups", false)]
+fn a_service_is_warned_of_its_stop(
+    #[case] rootless: Option<Rootless>,
+    #[case] cgroups: &str,
+    #[case] of_its_start: bool,
+) {
     let service = Some("agent.service".to_owned());
     let host = Host {
         service,
         rootless,
+        cgroups: cgroups.to_owned(),
         ..complete()
     };
     let checks = host.preflight().checks;
